@@ -1,0 +1,1 @@
+"""REST routes compatible with AUTOMATIC1111's `/sdapi/v1`."""

@@ -1,0 +1,1 @@
+"""The engine: checkpoints, conditioning, sampling, latents, adapters, output and jobs."""

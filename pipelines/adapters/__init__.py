@@ -1,0 +1,1 @@
+"""Reversible changes of a loaded model: LoRA, ControlNet, IP-Adapter."""

@@ -1,0 +1,1 @@
+"""Prompt text to what the model's cross-attention reads."""

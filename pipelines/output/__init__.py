@@ -1,0 +1,1 @@
+"""Finished pictures to files: formats, metadata, names, grids."""

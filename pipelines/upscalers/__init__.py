@@ -1,0 +1,1 @@
+"""Picture upscalers: resampling filters and neural networks."""

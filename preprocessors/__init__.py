@@ -1,0 +1,1 @@
+"""Image in, control map out: one preprocessor a file."""

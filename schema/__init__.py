@@ -1,0 +1,1 @@
+"""What callers can say and what we answer: requests, settings, results, infotext, errors."""

@@ -1,0 +1,1 @@
+"""The Gradio page: one tab a module, bound to the schema by name."""
