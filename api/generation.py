@@ -1,18 +1,26 @@
 """POST txt2img, img2img, extras and png-info."""
 
+import base64
 import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException
 from pydantic import BaseModel
 
-from api.bodies import Img2ImgBody, RouteOptions, Txt2ImgBody, request_values, unknown_keys
+from api.bodies import (
+    ExtrasBatchBody,
+    ExtrasSingleBody,
+    Img2ImgBody,
+    RouteOptions,
+    Txt2ImgBody,
+    request_values,
+    unknown_keys,
+)
 from api.scripts import always_on_values
 from pipelines.jobs import Job
 from pipelines.manager import PipelineManager
 from pipelines.output.metadata import read_infotext
-from schema.errors import ImageError, WebuiError
-from schema.extras import ExtrasBatchRequest, ExtrasSingleRequest
+from schema.errors import WebuiError
 from schema.images import decode_base64_image, encode_base64_image
 from schema.infotext import parse_infotext
 from schema.requests import Img2ImgRequest, Txt2ImgRequest
@@ -40,13 +48,13 @@ def generation_routes(manager: PipelineManager) -> APIRouter:
         return _generate(manager, body, Img2ImgRequest)
 
     @router.post("/sdapi/v1/extra-single-image")
-    def extra_single_image(body: ExtrasSingleRequest) -> dict[str, Any]:
-        result = finished(manager.submit(body.batch(), owner="api", save=False))
+    def extra_single_image(body: ExtrasSingleBody) -> dict[str, Any]:
+        result = finished(manager.submit(body.request(), owner="api", save=False))
         return {"html_info": _html(result), "image": encode_base64_image(result.images[0].image)}
 
     @router.post("/sdapi/v1/extra-batch-images")
-    def extra_batch_images(body: ExtrasBatchRequest) -> dict[str, Any]:
-        result = finished(manager.submit(body.batch(), owner="api", save=False))
+    def extra_batch_images(body: ExtrasBatchBody) -> dict[str, Any]:
+        result = finished(manager.submit(body.request(), owner="api", save=False))
         return {"html_info": _html(result), "images": [encode_base64_image(image.image) for image in result.images]}
 
     @router.post("/sdapi/v1/png-info")
@@ -66,7 +74,10 @@ def _generate(manager: PipelineManager, body: RouteOptions, request_type: type[B
     if body.infotext:
         values, more = _with_infotext(manager, body, request_type, values)
         notes += more
-    scripted, more = always_on_values(body.alwayson_scripts or {}, manager.script_titles())
+    scripted, more = always_on_values(
+        body.alwayson_scripts or {},
+        [script.name for kind in ("txt2img", "img2img") for script in manager.scripts(kind)],
+    )
     notes += more
     request = request_type(**(values | scripted))
     job = manager.submit(request, owner="api", save=body.save_images, job_id=body.force_task_id, lenient=True)
@@ -109,10 +120,7 @@ def finished(job: Job) -> GenerationResult:
 
 
 def _encoded(manager: PipelineManager, image: GeneratedImage) -> str:
-    data = manager.encode_image(image)
-    if not data:
-        raise ImageError("The picture could not be encoded.")
-    return data
+    return base64.b64encode(manager.encode_image(image)).decode("ascii")
 
 
 def _echo(body: RouteOptions) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from fastapi import APIRouter
 
 from pipelines.manager import PipelineManager
 from pipelines.memory import memory_report
-from pipelines.sampling.catalogue import SAMPLERS, SCHEDULES
+from pipelines.sampling.catalogue import SAMPLERS, SCHEDULES, SamplerSpec
+from pipelines.scripts.base import ScriptArgument
 from schema.requests import LATENT_UPSCALE_MODES
 
 _ALWAYS_ON_TITLES = ("extra options", "refiner", "sampler", "seed")
@@ -24,7 +25,9 @@ def listing_routes(manager: PipelineManager) -> APIRouter:
 def _add_fixed_lists(router: APIRouter) -> None:
     @router.get("/sdapi/v1/samplers")
     def samplers() -> list[dict[str, Any]]:
-        return [{"name": spec.name, "aliases": list(spec.aliases), "options": spec.options} for spec in SAMPLERS]
+        return [
+            {"name": spec.name, "aliases": list(spec.aliases), "options": _sampler_options(spec)} for spec in SAMPLERS
+        ]
 
     @router.get("/sdapi/v1/schedulers")
     def schedulers() -> list[dict[str, Any]]:
@@ -32,9 +35,9 @@ def _add_fixed_lists(router: APIRouter) -> None:
             {
                 "name": spec.key,
                 "label": spec.name,
-                "aliases": list(spec.old_aliases) or None,
-                "default_rho": spec.default_rho,
-                "need_inner_model": spec.needs_model_table,
+                "aliases": list(spec.other_names) or None,
+                "default_rho": -1.0 if spec.default_rho is None else spec.default_rho,
+                "need_inner_model": spec.needs_model,
             }
             for spec in SCHEDULES
         ]
@@ -74,16 +77,16 @@ def _add_model_lists(router: APIRouter, manager: PipelineManager) -> None:
                 "filename": str(info.path),
                 "config": None,
             }
-            for info in manager.checkpoints.usable()
+            for info in manager.library.checkpoints.usable()
         ]
 
     @router.get("/sdapi/v1/sd-vae")
     def sd_vae() -> list[dict[str, str]]:
-        return [{"model_name": path.name, "filename": str(path)} for path in manager.vae_files()]
+        return [{"model_name": path.name, "filename": str(path)} for path in manager.library.vaes.files.values()]
 
     @router.get("/sdapi/v1/upscalers")
     def upscalers() -> list[dict[str, Any]]:
-        return manager.upscaler_listing()
+        return manager.library.upscaler_listing()
 
     @router.get("/sdapi/v1/realesrgan-models")
     def realesrgan_models() -> list[dict[str, Any]]:
@@ -93,12 +96,15 @@ def _add_model_lists(router: APIRouter, manager: PipelineManager) -> None:
     def prompt_styles() -> list[dict[str, Any]]:
         return [
             {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt}
-            for style in manager.styles()
+            for style in manager.library.styles.styles.values()
         ]
 
     @router.get("/sdapi/v1/loras")
     def loras() -> list[dict[str, Any]]:
-        return manager.lora_listing()
+        return [
+            {"name": file.name, "alias": file.alias, "path": str(file.path), "metadata": dict(file.metadata)}
+            for file in manager.library.loras.files
+        ]
 
     @router.get("/sdapi/v1/embeddings")
     def embeddings() -> dict[str, Any]:
@@ -134,10 +140,35 @@ def _add_model_lists(router: APIRouter, manager: PipelineManager) -> None:
     _ = refresh_checkpoints, refresh_vae, refresh_loras, refresh_embeddings, unload_checkpoint, reload_checkpoint
 
 
+def _sampler_options(spec: SamplerSpec) -> dict[str, str]:
+    """The flags of a sampler under A1111's names."""
+    default = SCHEDULES.get(spec.default_schedule).key if spec.default_schedule else None
+    options: dict[str, str | None] = {
+        "scheduler": default,
+        "discard_next_to_last_sigma": "True" if spec.discard_next_to_last_sigma else None,
+        "uses_ensd": "True" if spec.uses_ensd else None,
+        "second_order": "True" if spec.second_order else None,
+        "brownian_noise": "True" if spec.brownian else None,
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _argument(argument: ScriptArgument, manager: PipelineManager) -> dict[str, Any]:
+    choices = argument.choices
+    return {
+        "label": argument.label,
+        "value": list(argument.default) if isinstance(argument.default, tuple) else argument.default,
+        "minimum": argument.minimum,
+        "maximum": argument.maximum,
+        "step": argument.step,
+        "choices": manager.choices(choices) if isinstance(choices, str) else list(choices) if choices else None,
+    }
+
+
 def _add_script_lists(router: APIRouter, manager: PipelineManager) -> None:
     @router.get("/sdapi/v1/scripts")
     def scripts() -> dict[str, list[str]]:
-        titles = {kind: [s.title.lower() for s in manager.scripts(kind)] for kind in ("txt2img", "img2img")}
+        titles = {kind: [s.name.lower() for s in manager.scripts(kind)] for kind in ("txt2img", "img2img")}
         return {
             "txt2img": [*titles["txt2img"], *_ALWAYS_ON_TITLES],
             "img2img": [*titles["img2img"], "soft inpainting", *_ALWAYS_ON_TITLES],
@@ -147,7 +178,7 @@ def _add_script_lists(router: APIRouter, manager: PipelineManager) -> None:
     def script_info() -> list[dict[str, Any]]:
         return [
             {
-                "name": script.title.lower(),
+                "name": script.name.lower(),
                 "is_alwayson": False,
                 "is_img2img": kind == "img2img",
                 "args": script.arg_info(),

@@ -3,8 +3,8 @@
 from html import escape
 
 _STYLE = """
-:root { color-scheme: light dark; --ground: #f4f4f5; --card: #fff; --ink: #18181b; --line: #d4d4d8; --accent: #4f46e5 }
-@media (prefers-color-scheme: dark) { :root { --ground: #0b0f19; --card: #1f2937; --ink: #f4f4f5; --line: #4b5563 } }
+:root { color-scheme: light dark; --ground: #f3f1ee; --card: #fff; --ink: #1c1c1b; --line: #d2cec7; --accent: #0d6452 }
+@media (prefers-color-scheme: dark) { :root { --ground: #131312; --card: #272725; --ink: #f3f1ee; --line: #57554f } }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--ground); color: var(--ink);
        font: 16px/1.4 system-ui, sans-serif }
 form { box-sizing: border-box; width: min(22rem, 92vw); padding: 2rem; background: var(--card);

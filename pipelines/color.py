@@ -9,6 +9,10 @@ Lab = NDArray[np.uint8]
 """A picture in OpenCV's 8-bit LAB, (H, W, 3)."""
 
 
+LUMINOSITY_WEIGHTS = np.array([0.299, 0.587, 0.114])
+"""Share of red, green and blue in the luminosity (ITU-R BT.601)."""
+
+
 def color_target(image: Image.Image) -> Lab:
     """The LAB pixels of `image`, whose distribution `correct_colors` gives to another picture.
 
@@ -46,10 +50,19 @@ def match_histogram(values: NDArray[np.uint8], reference: NDArray[np.uint8]) -> 
     return table.astype(np.uint8)[values]
 
 
+def match_values(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`values` (n,) mapped so that their cumulative distribution becomes that of `reference` (m,); not rounded."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    levels, reference_counts = np.unique(reference, return_counts=True)
+    quantiles = np.cumsum(counts) / values.size
+    return np.interp(quantiles, np.cumsum(reference_counts) / reference.size, levels)[places]
+
+
 def blend_luminosity(colors: NDArray[np.uint8], brightness: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Hue and saturation of `colors` with the luminosity of `brightness`, both (H, W, 3).
 
-    Source: W3C Compositing and Blending Level 1, section 10.2.4 (SetLum, ClipColor).
+    Source: W3C Compositing and Blending Level 1, section 10.2.4 (SetLum, ClipColor), with the weights and the cut to
+    8 bit of the blendmodes library that A1111 uses.
     """
     base = colors.astype(np.float64) / 255
     shift = _luminosity(brightness.astype(np.float64) / 255) - _luminosity(base)
@@ -57,7 +70,7 @@ def blend_luminosity(colors: NDArray[np.uint8], brightness: NDArray[np.uint8]) -
 
 
 def _luminosity(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (rgb @ np.array([0.3, 0.59, 0.11]))[..., None]
+    return (rgb @ LUMINOSITY_WEIGHTS)[..., None]
 
 
 def _clip_color(rgb: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from schema.errors import StartupError
+
+# oneDNN reorders convolution weights into fresh buffers at every call. Above 32 MiB glibc maps such a buffer anew each
+# time and the kernel clears it page by page; with these it keeps and reuses it. `tools/bench/cpu_unet.py` measures it.
+GLIBC_THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
+
+
+_TCMALLOC = ("usr/lib/*/libtcmalloc_minimal.so.4", "usr/lib*/libtcmalloc_minimal.so.4", "usr/lib/*/libtcmalloc.so.4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,61 +37,67 @@ class DevicePolicy:
 
 
 def choose_device(
+    device: str = "auto",
     *,
-    use_cpu: bool = False,
-    device_id: int | None = None,
     full_precision: bool = False,
     full_precision_vae: bool = False,
     channels_last: bool = False,
 ) -> DevicePolicy:
-    """The policy for the best device present: CUDA (or ROCm), Intel XPU, Apple MPS, else the CPU.
+    """The policy for a device; "auto" is the best present: CUDA (or ROCm), Intel XPU, Apple MPS, else the CPU.
 
     Accelerators run in float16. A CPU that multiplies bfloat16 in hardware runs UNet and text encoders in bfloat16
     with channels-last weights, any other in float32. The CPU's VAE is float32 always: bfloat16's 8 bits would show
     as bands in the 8-bit picture.
 
     Args:
-        use_cpu: Flag `--use-cpu all`.
-        device_id: Flag `--device-id`, the number of the CUDA or XPU device.
+        device: Flag `--device`: auto, cpu, cuda, cuda:1, xpu, xpu:1 or mps.
         full_precision: Flags `--precision full` or `--no-half`: float32 everywhere.
         full_precision_vae: Flag `--no-half-vae`.
         channels_last: Flag `--opt-channelslast`.
 
     Raises:
-        StartupError: If `device_id` does not exist.
+        StartupError: If the device is not there.
 
     Source: A1111 modules/devices.py, get_optimal_device_name.
     """
-    device = torch.device("cpu") if use_cpu else _best_device(device_id)
-    if device.type == "cpu":
+    chosen = _best_device() if device == "auto" else _named_device(device)
+    if chosen.type == "cpu":
         fast_bfloat16 = cpu_has_bfloat16() and not full_precision
         dtype = torch.bfloat16 if fast_bfloat16 else torch.float32
         return DevicePolicy(
-            device=device, dtype=dtype, vae_dtype=torch.float32, channels_last=fast_bfloat16 or channels_last
+            device=chosen, dtype=dtype, vae_dtype=torch.float32, channels_last=fast_bfloat16 or channels_last
         )
     half = torch.float32 if full_precision else torch.float16
     return DevicePolicy(
-        device=device,
+        device=chosen,
         dtype=half,
         vae_dtype=torch.float32 if full_precision_vae else half,
         channels_last=channels_last,
     )
 
 
-def _best_device(device_id: int | None) -> torch.device:
-    kinds: tuple[tuple[str, Callable[[], bool], Callable[[], int]], ...] = (
-        ("cuda", torch.cuda.is_available, torch.cuda.device_count),
-        ("xpu", torch.xpu.is_available, torch.xpu.device_count),
-    )
-    for kind, is_available, count in kinds:
-        if not is_available():
-            continue
-        if device_id is None:
-            return torch.device(kind)
-        if device_id >= count():
-            raise StartupError(f"--device-id {device_id} does not exist; there are {count()} {kind} devices, from 0.")
-        return torch.device(kind, device_id)
-    return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+def _best_device() -> torch.device:
+    return torch.device(next((kind for kind, count in _device_counts().items() if count), "cpu"))
+
+
+def _device_counts() -> dict[str, int]:
+    """Accelerators of each kind, in order of preference."""
+    return {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "xpu": torch.xpu.device_count() if torch.xpu.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+
+
+def _named_device(name: str) -> torch.device:
+    kind, _, number = name.partition(":")
+    if kind == "cpu":
+        return torch.device("cpu")
+    counts = _device_counts()
+    present = ", ".join(["cpu", *(f"{kind} ({count})" for kind, count in counts.items() if count)])
+    if (number and not number.isdecimal()) or int(number or 0) >= counts.get(kind, 0):
+        raise StartupError(f"--device {name} is not there. Present: {present}. Leave the flag out to take the best.")
+    return torch.device(name)
 
 
 @functools.cache
@@ -108,3 +122,21 @@ def empty_cache(device: torch.device) -> None:
         torch.xpu.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables a launcher sets before Python starts, so that generation on the CPU reuses its memory.
+
+    Args:
+        environment: The present variables; those already set are left alone.
+
+    Returns:
+        The variables to add: `LD_PRELOAD` of tcmalloc where it is installed, else glibc's thresholds; none elsewhere
+        than on Linux.
+    """
+    if not sys.platform.startswith("linux") or "LD_PRELOAD" in environment:
+        return {}
+    tcmalloc = next((path for pattern in _TCMALLOC for path in sorted(Path("/").glob(pattern))), None)
+    if tcmalloc:
+        return {"LD_PRELOAD": str(tcmalloc)}
+    return {name: value for name, value in GLIBC_THRESHOLDS.items() if name not in environment}

@@ -1,13 +1,17 @@
 """Geometry and pictures of the second pass: target size, latent crop, what the upscaler gets."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from pipelines.resize import ResizeMode, Upscale, resize_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LATENT_FACTOR = 8
 """Pixels per latent cell."""
@@ -120,9 +124,3 @@ def enlarge_picture(image: Image.Image, size: HiresSize, upscale: Upscale | None
     Source: A1111 modules/processing.py, StableDiffusionProcessingTxt2Img.sample_hr_pass.
     """
     return resize_image(image, ResizeMode.STRETCH, size.upscaled_width, size.upscaled_height, upscale=upscale)
-
-
-def to_picture(pixels: Tensor) -> Image.Image:
-    """RGB picture of `pixels` (3, H, W) in [-1, 1]; values are cut off to uint8, not rounded, as A1111 does."""
-    array = ((pixels.float() + 1) / 2).clamp(0, 1).mul(255).permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(array.astype(np.uint8))

@@ -14,7 +14,7 @@ class Accepted:
         names: The flags, without the leading dashes, separated by blanks.
         values: How many values each takes.
         sets: Fields of `Flags` that it changes.
-        note: The reason, logged once when a flag without effect is used; empty where `sets` says it all.
+        note: The reason, logged once when a flag without effect is used; empty where there is nothing to say.
     """
 
     names: str
@@ -29,6 +29,8 @@ _FOLDERS = "put the files into models/, or name their folder with --upscaler-dir
 _NEVER = "it is refused for safety"
 _INSTALL = "the installer decides by itself what is missing"
 _DTYPE = "the number format is chosen for the device; --precision overrides it"
+_MEMORY = "the whole model stays on the device"
+_NOT_YET = "it is not supported yet"
 _NOTHING = "it has no effect here"
 _EXTENSIONS = "there are no extensions"
 
@@ -36,12 +38,22 @@ ACCEPTED = (
     Accepted(names="no-half all-in-fp32 unet-in-fp32", sets={"precision": "full"}),
     Accepted(names="all-in-fp16 unet-in-fp16", sets={"precision": "half"}),
     Accepted(names="vae-in-fp32", sets={"no_half_vae": True}),
-    Accepted(names="medvram always-low-vram", sets={"offload": "model"}),
-    Accepted(names="lowvram always-no-vram", sets={"offload": "sequential"}),
-    Accepted(names="medvram-sdxl always-normal-vram", sets={"offload": "auto"}),
-    Accepted(names="always-gpu always-high-vram", sets={"offload": "none"}),
+    Accepted(
+        names="medvram lowvram medvram-sdxl lowram always-gpu always-high-vram always-normal-vram always-low-vram"
+        " always-no-vram pin-shared-memory",
+        note=_MEMORY,
+    ),
     Accepted(names="always-cpu", sets={"device": "cpu"}),
+    Accepted(names="use-cpu", values="many"),
+    Accepted(names="device-id", values="one"),
     Accepted(names="use-ipex", sets={"device": "xpu"}),
+    Accepted(
+        names="hide-ui-dir-config freeze-settings ui-debug-mode api-server-stop",
+        note=_NOT_YET,
+    ),
+    Accepted(
+        names="freeze-settings-in-sections freeze-specific-settings filenames-max-length", values="one", note=_NOT_YET
+    ),
     Accepted(names="do-not-download-clip no-download-sd-model", sets={"offline": True}),
     Accepted(
         names="upcast-sampling unet-in-bf16 unet-in-fp8-e4m3fn unet-in-fp8-e5m2 vae-in-fp16 vae-in-bf16 vae-in-cpu"
@@ -51,7 +63,7 @@ ACCEPTED = (
     Accepted(
         names="xformers force-enable-xformers reinstall-xformers xformers-flash-attention opt-sdp-attention"
         " opt-sdp-no-mem-attention opt-split-attention opt-split-attention-invokeai opt-split-attention-v1"
-        " opt-sub-quad-attention disable-opt-split-attention opt-channelslast attention-split attention-quad"
+        " opt-sub-quad-attention disable-opt-split-attention attention-split attention-quad"
         " attention-pytorch disable-attention-upcast force-upcast-attention disable-xformers",
         note=_ATTENTION,
     ),
@@ -70,15 +82,16 @@ ACCEPTED = (
     Accepted(names="disable-safe-unpickle allow-code enable-insecure-extension-access disable-tls-verify", note=_NEVER),
     Accepted(names="ngrok ngrok-region ngrok-options", values="one", note="use --share, or a tunnel of your own"),
     Accepted(
-        names="skip-prepare-environment skip-install reinstall-torch skip-python-version-check skip-version-check"
+        names="reinstall-torch skip-python-version-check skip-version-check"
         " skip-torch-cuda-test update-check update-all-extensions skip-load-model-at-start test-server",
         note=_INSTALL,
     ),
+    Accepted(names="skip-install skip-prepare-environment"),
     Accepted(names="disable-all-extensions disable-extra-extensions", note=_EXTENSIONS),
     Accepted(names="config", values="one", note="the kind of a model is read from its tensors"),
     Accepted(
         names="always-batch-cond-uncond unload-gfpgan show-negative-prompt deepdanbooru add-stop-route"
-        " administrator unix-filenames-sanitization use-textbox-seed no-progressbar-hiding lowram pin-shared-memory"
+        " administrator unix-filenames-sanitization use-textbox-seed no-progressbar-hiding "
         " disable-console-progressbars disable-model-loading-ram-optimization cuda-malloc cuda-stream log-startup"
         " disable-gpu-warning dump-sysinfo",
         note=_NOTHING,
@@ -86,4 +99,4 @@ ACCEPTED = (
     Accepted(names="max-batch-count", values="one", note=_NOTHING),
     Accepted(names="directml", values="optional", note="DirectML is not supported"),
 )
-"""In no particular order; `use-cpu` and `device-id`, whose values count, are read in `schema.flags`."""
+"""In no particular order. The launcher acts on `skip-install`, `schema.flags` on the values of `use-cpu`, `device-id`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
-from schema.accepted_flags import ACCEPTED, Accepted
+from schema.accepted_flags import ACCEPTED
 from schema.errors import StartupError
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def _flag(
     metadata = {
         "help": help,
         "group": group,
-        "parse": parse or type(default),
+        "parse": parse or (str if default is None else type(default)),
         "many": many,
         "choices": choices,
         "metavar": metavar,
@@ -52,7 +52,7 @@ class Flags:
     """What the command line says; field `server_name` is flag `--server-name`. Help texts are the documentation."""
 
     listen: bool = _flag(False, "answer other machines too (0.0.0.0); needs credentials", group=NETWORK)
-    server_name: str | None = _flag(None, "address to answer on", group=NETWORK, parse=str, metavar="ADDRESS")
+    server_name: str | None = _flag(None, "address to answer on", group=NETWORK, metavar="ADDRESS")
     port: int | None = _flag(
         None, "port to answer on (7860; 7861 with --nowebui); a taken one leads to the next", group=NETWORK, parse=int
     )
@@ -65,7 +65,6 @@ class Flags:
     nowebui: bool = _flag(False, "serve the REST API without the page", group=NETWORK)
     api: bool = _flag(False, "serve the REST API (it always is)", group=NETWORK)
     api_log: bool = _flag(False, "log a line for each API call", group=NETWORK)
-    api_server_stop: bool = _flag(False, "let the API stop and restart the server", group=NETWORK)
 
     gradio_auth: str = _flag(
         "", "user:password[,user:password]; guards every address", group=SAFETY, metavar="LOGIN", secret=True
@@ -112,28 +111,25 @@ class Flags:
 
     ckpt: Path | None = _flag(None, "checkpoint to start with", group=ENGINE, parse=Path, metavar="FILE")
     vae_path: Path | None = _flag(None, "VAE to use with every checkpoint", group=ENGINE, parse=Path, metavar="FILE")
-    device: str = _flag("auto", "auto, cpu, cuda, cuda:1, mps, xpu", group=ENGINE)
+    device: str = _flag("auto", "auto, cpu, cuda, cuda:1, mps, xpu; --use-cpu and --device-id set it too", group=ENGINE)
+    opt_channelslast: bool = _flag(False, "store convolution weights channels last", group=ENGINE)
     precision: str = _flag(
         "auto", "number format; full is float32", group=ENGINE, choices=("auto", "full", "half", "autocast")
     )
     no_half_vae: bool = _flag(False, "run the VAE in float32", group=ENGINE)
-    offload: str = _flag(
-        "auto", "what waits in main memory", group=ENGINE, choices=("auto", "none", "model", "sequential")
-    )
     offline: bool = _flag(False, "never use the network", group=ENGINE)
     no_hashing: bool = _flag(False, "do not compute hashes of checkpoints", group=ENGINE)
 
     theme: str | None = _flag(None, "the browser's choice if not given", group=PAGE, choices=("dark", "light"))
-    hide_ui_dir_config: bool = _flag(False, "hide folder settings", group=PAGE)
-    freeze_settings: bool = _flag(False, "settings cannot be changed", group=PAGE)
-    freeze_settings_in_sections: str = _flag("", "sections that cannot be changed", group=PAGE, metavar="LIST")
-    freeze_specific_settings: str = _flag("", "settings that cannot be changed", group=PAGE, metavar="LIST")
     no_prompt_history: bool = _flag(False, "do not remember the last generation in params.txt", group=PAGE)
-    filenames_max_length: int = _flag(128, "longest file name of a picture", group=PAGE, metavar="CHARACTERS")
-    ui_debug_mode: bool = _flag(False, "show the page without loading a model", group=PAGE)
     loglevel: str = _flag(
         "INFO", "least severe message to log", group=PAGE, choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     )
+
+    @property
+    def full_precision(self) -> bool:
+        """Whether everything is to run in float32."""
+        return self.precision == "full"
 
     def public(self) -> dict[str, Any]:
         """The flags by A1111's names as JSON values, without those that hold credentials."""
@@ -179,7 +175,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Accept(argparse.Action):
-    """Collects accepted flags with their values, in order."""
+    """Collects the accepted flags that are used, with their values, in order."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         namespace.accepted.append((option_string, values))
@@ -198,9 +194,8 @@ def _parser() -> argparse.ArgumentParser:
             options |= {"type": meta["parse"], "choices": meta["choices"], "metavar": meta["metavar"]}
             options["action"] = "append" if meta["many"] else "store"
         groups[meta["group"]].add_argument(_option(item.name), **options)
-    nargs = {"none": 0, "one": 1, "optional": "?", "many": "+"}
-    extra = (Accepted(names="use-cpu", values="many"), Accepted(names="device-id", values="one"))
-    for entry in (*ACCEPTED, *extra):
+    nargs = {"none": 0, "one": 1, "optional": "?", "many": "*"}
+    for entry in ACCEPTED:
         for name in entry.names.split():
             parser.add_argument(f"--{name}", action=_Accept, nargs=nargs[entry.values], help=argparse.SUPPRESS)
     return parser
@@ -211,15 +206,14 @@ def _map_accepted(used: list[tuple[str, Any]], given: dict[str, Any]) -> tuple[d
     by_name = {f"--{name}": entry for entry in ACCEPTED for name in entry.names.split()}
     values: dict[str, Any] = {}
     notices: list[str] = []
-    for option, arguments in used:
-        entry = by_name.get(option)
-        if option == "--use-cpu":
-            values |= {"device": "cpu"} if {"all", "sd"} & {name.lower() for name in arguments} else {}
-        elif option == "--device-id":
-            values["device"] = f"cuda:{arguments[0]}"
-        elif entry and entry.sets:
-            values |= entry.sets
-        elif entry:
+    for option, words in used:
+        entry = by_name[option]
+        values |= entry.sets
+        if option == "--device-id":
+            values["device"] = f"cuda:{words[0]}"
+        elif option == "--use-cpu" and (not words or {"all", "sd"} & {word.lower() for word in words}):
+            values["device"] = "cpu"
+        if entry.note:
             notices.append(f"{option} is ignored: {entry.note}.")
     values |= {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return values, notices

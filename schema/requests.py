@@ -50,6 +50,38 @@ def _only_masked(request: Any) -> bool:
     return request.mask is not None and request.inpaint_full_res
 
 
+def _inverts_mask(request: Any) -> bool:
+    return request.mask is not None and request.inpainting_mask_invert == 1
+
+
+def _replaces_masked(request: Any) -> bool:
+    return request.mask is not None and MASKED_CONTENT[request.inpainting_fill] != "original"
+
+
+def _refines(request: Any) -> bool:
+    return bool(request.refiner_checkpoint)
+
+
+def _other_hires_checkpoint(request: Any) -> bool:
+    return request.enable_hr and request.hr_checkpoint_name != SAME_CHECKPOINT
+
+
+def _other_hires_sampler(request: Any) -> bool:
+    return request.enable_hr and request.hr_sampler_name not in (SAME_SAMPLER, request.sampler_name)
+
+
+def _other_hires_schedule(request: Any) -> bool:
+    return request.enable_hr and request.hr_scheduler not in (SAME_SCHEDULE, request.scheduler)
+
+
+def _other_hires_prompt(request: Any) -> bool:
+    return request.enable_hr and request.hr_prompt != request.prompt
+
+
+def _other_hires_negative_prompt(request: Any) -> bool:
+    return request.enable_hr and request.hr_negative_prompt != request.negative_prompt
+
+
 class GenerationRequest(BaseModel):
     """What txt2img and img2img share."""
 
@@ -125,7 +157,11 @@ class GenerationRequest(BaseModel):
         float | None,
         P(ge=0, le=1),
         Control(
-            label="Switch at", kind="slider", infotext=Infotext(key="Refiner switch at"), step=0.01, shown=(0.01, 1)
+            label="Switch at",
+            kind="slider",
+            infotext=Infotext(key="Refiner switch at", when=_refines),
+            step=0.01,
+            shown=(0.01, 1),
         ),
     ] = None
     eta: float | None = None
@@ -135,7 +171,10 @@ class GenerationRequest(BaseModel):
     s_tmax: float | None = None
     s_noise: float | None = None
     restore_faces: bool | None = None
-    tiling: Annotated[bool | None, Control(label="Tiling", kind="checkbox", infotext=Infotext(key="Tiling"))] = None
+    tiling: Annotated[
+        bool | None,
+        Control(label="Tiling", kind="checkbox", infotext=Infotext(key="Tiling", when=lambda r: bool(r.tiling))),
+    ] = None
     disable_extra_networks: bool = False
     override_settings: dict[str, Any] = P(default_factory=dict)
     override_settings_restore_afterwards: bool = True
@@ -212,21 +251,23 @@ class Txt2ImgRequest(GenerationRequest):
         str | None,
         Control(
             label="Hires checkpoint",
-            infotext=Infotext(key="Hires checkpoint", when=_hires),
+            infotext=Infotext(key="Hires checkpoint", when=_other_hires_checkpoint),
             choices="hires_checkpoints",
         ),
     ] = None
     hr_sampler_name: Annotated[
         str | None,
         Control(
-            label="Hires sampling method", infotext=Infotext(key="Hires sampler", when=_hires), choices="hires_samplers"
+            label="Hires sampling method",
+            infotext=Infotext(key="Hires sampler", when=_other_hires_sampler),
+            choices="hires_samplers",
         ),
     ] = None
     hr_scheduler: Annotated[
         str | None,
         Control(
             label="Hires schedule type",
-            infotext=Infotext(key="Hires schedule type", when=_hires),
+            infotext=Infotext(key="Hires schedule type", when=_other_hires_schedule),
             choices="hires_schedules",
         ),
     ] = None
@@ -242,14 +283,14 @@ class Txt2ImgRequest(GenerationRequest):
         ),
     ] = 0.0
     hr_prompt: Annotated[
-        str, Control(label="Hires prompt", lines=3, infotext=Infotext(key="Hires prompt", when=_hires))
+        str, Control(label="Hires prompt", lines=3, infotext=Infotext(key="Hires prompt", when=_other_hires_prompt))
     ] = ""
     hr_negative_prompt: Annotated[
         str,
         Control(
             label="Hires negative prompt",
             lines=3,
-            infotext=Infotext(key="Hires negative prompt", when=_hires),
+            infotext=Infotext(key="Hires negative prompt", when=_other_hires_negative_prompt),
             elem_id="hires_neg_prompt",
         ),
     ] = ""
@@ -342,7 +383,7 @@ class Img2ImgRequest(GenerationRequest):
             label="Mask mode",
             kind="radio",
             choices=MASK_MODES,
-            infotext=Infotext(key="Mask mode", names=MASK_MODES, when=_masked),
+            infotext=Infotext(key="Mask mode", names=MASK_MODES, when=_inverts_mask),
         ),
     ] = 0
     inpainting_fill: Annotated[
@@ -352,7 +393,7 @@ class Img2ImgRequest(GenerationRequest):
             label="Masked content",
             kind="radio",
             choices=MASKED_CONTENT,
-            infotext=Infotext(key="Masked content", names=MASKED_CONTENT, when=_masked),
+            infotext=Infotext(key="Masked content", names=MASKED_CONTENT, when=_replaces_masked),
         ),
     ] = 1
     inpaint_full_res: Annotated[
@@ -361,7 +402,7 @@ class Img2ImgRequest(GenerationRequest):
             label="Inpaint area",
             kind="radio",
             choices=INPAINT_AREAS,
-            infotext=Infotext(key="Inpaint area", names=INPAINT_AREAS, when=_masked),
+            infotext=Infotext(key="Inpaint area", names=INPAINT_AREAS, when=_only_masked),
         ),
     ] = False
     inpaint_full_res_padding: Annotated[

@@ -160,9 +160,10 @@ class StyleLibrary:
         """
         known = self._styles.get(style.name)
         path = (known.path if known else style.path) or self.default_path
-        changed = {**self._styles, style.name: Style(
-            name=style.name, prompt=style.prompt, negative_prompt=style.negative_prompt, path=path
-        )}
+        changed = {
+            **self._styles,
+            style.name: Style(name=style.name, prompt=style.prompt, negative_prompt=style.negative_prompt, path=path),
+        }
         self._write(path, changed)
 
     def delete(self, name: str) -> None:

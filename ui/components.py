@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 
 class OpenSlider(gr.Slider):
@@ -27,3 +28,33 @@ class OpenDropdown(gr.Dropdown):
     def preprocess(self, payload: Any) -> Any:
         """The chosen name, or names."""
         return payload
+
+    def postprocess(self, value: Any) -> Any:
+        """The name, or names, as they are: one that is not in the list is shown empty until it is."""
+        return value
+
+
+class PictureInput(gr.Image):
+    """A picture field that hands over the uploaded file unread, so that our own bounds apply when it is decoded."""
+
+    is_template = True
+
+    def preprocess(self, payload: ImageData | None) -> str | None:  # type: ignore[override]
+        """Path of the uploaded file, or a data URL, or None."""
+        if payload is None:
+            return None
+        return payload.url if payload.url and payload.url.startswith("data:") else payload.path
+
+
+def picture_input(label: str, elem_id: str) -> PictureInput:
+    """A field to drop, choose or paste one picture."""
+    return PictureInput(
+        label=label,
+        type="filepath",
+        image_mode=None,
+        format="png",
+        sources=["upload", "clipboard"],
+        buttons=["fullscreen"],
+        elem_id=elem_id,
+        elem_classes="source-picture",
+    )

@@ -53,10 +53,9 @@ class Form(Generic[M]):
         for name in names:
             field = self._fields[name]
             elem_id = f"{self.prefix}_{self._elem_name(name, field)}"
-            self._initial[name] = options.pop("value", self._shown(name, field.default))
-            self.components[name] = _component(
-                field, self._list(field), value=self._initial[name], elem_id=elem_id, **options
-            )
+            self._initial[name] = options.get("value", self._shown(name, field.default))
+            own = options | {"value": self._initial[name], "elem_id": elem_id}
+            self.components[name] = _component(field, self._list(field), own)
         return self.components[names[-1]]
 
     def __getitem__(self, name: str) -> Component:
@@ -140,6 +139,9 @@ class Form(Generic[M]):
             return None
         if isinstance(choices, str):
             names = list(self._choices(choices))
+            initial = self._initial.get(field.name)
+            if isinstance(initial, str) and initial and initial not in (NOTHING, *names) and not _optional(field):
+                names.insert(0, initial)
             missing = _optional(field) and not any(name == NOTHING or name.startswith(SAME_AS_FIRST) for name in names)
             return [NOTHING, *names] if missing else names
         if _base_type(field) is bool:
@@ -209,7 +211,7 @@ def _base_type(field: Field) -> Any:
     return others[0] if _optional(field) and others else annotation
 
 
-def _component(field: Field, choices: list[Any] | None, **options: Any) -> Component:
+def _component(field: Field, choices: list[Any] | None, options: dict[str, Any]) -> Component:
     control = field.control
     options = {"label": control.label, "info": control.info} | options
     match _kind(field):
@@ -231,9 +233,8 @@ def _component(field: Field, choices: list[Any] | None, **options: Any) -> Compo
         case "hidden":
             return gr.Textbox(visible=False, **options)
         case _:
-            return gr.Textbox(
-                lines=control.lines, max_lines=max(control.lines, 12), placeholder=control.placeholder or None, **options
-            )
+            typed = {"lines": control.lines, "max_lines": max(control.lines, 12), "placeholder": control.placeholder}
+            return gr.Textbox(**typed | options)
 
 
 def _kind(field: Field) -> str:
@@ -258,4 +259,4 @@ def _slider(field: Field, options: dict[str, Any]) -> Component:
     step = field.control.step or multiple or (1 if whole else 0.01)
     if options["value"] is None:
         options["value"] = minimum
-    return OpenSlider(minimum, maximum, step=step, precision=0 if whole else None, **options)
+    return OpenSlider(minimum, maximum, step=step, precision=0 if whole else None, buttons=[], **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,14 @@ Network = TypeVar("Network", bound=nn.Module)
 def build_unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], dtype: torch.dtype) -> UNet2DConditionModel:
     """The UNet with these weights (diffusers names) on the CPU, for inference."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(dict(config))
+        unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(dict(config)))
     return _filled(unet, weights, dtype, "UNet")
 
 
 def build_vae(config: Mapping[str, Any], weights: Mapping[str, Tensor], dtype: torch.dtype) -> AutoencoderKL:
     """The VAE with these weights (diffusers names) on the CPU, for inference."""
     with torch.device("meta"):
-        vae = AutoencoderKL.from_config(dict(config))
+        vae = cast(AutoencoderKL, AutoencoderKL.from_config(dict(config)))
     return _filled(vae, weights, dtype, "VAE")
 
 

@@ -36,7 +36,8 @@ def repaired(weights: Mapping[str, Tensor]) -> Weights:
 
     Source: A1111 modules/sd_models.py, checkpoint_dict_replacements_sd1 and _sd2_turbo.
     """
-    is_turbo = "conditioner.embedders.0.model.ln_final.weight" in weights and f"{UNET}label_emb.0.0.weight" not in weights
+    has_vector = f"{UNET}label_emb.0.0.weight" in weights
+    is_turbo = "conditioner.embedders.0.model.ln_final.weight" in weights and not has_vector
     names: list[tuple[str, str]] = [
         (f"cond_stage_model.transformer.{part}", f"cond_stage_model.transformer.text_model.{part}")
         for part in ("embeddings.", "encoder.", "final_layer_norm.")

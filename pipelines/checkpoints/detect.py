@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,22 @@ from typing import Any
 
 import yaml
 
-from pipelines.checkpoints.files import FileHeader, TensorHeader
+from pipelines.checkpoints.files import FileHeader, TensorHeader, read_header
+from pipelines.checkpoints.layout import read_json
 from pipelines.checkpoints.model import Family, Prediction
 from schema.errors import CheckpointError
 
 UNET = "model.diffusion_model."
 CONV_IN = f"{UNET}input_blocks.0.0.weight"
 
+_SUPPORTED = "Stable Diffusion 1, 2 and XL can be run here"
 # (any of these texts occurs in a key, what the file is and where it belongs); the first that fits counts.
 _OTHER_KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("double_blocks.", "transformer_blocks.0.attn.add_q_proj"), "a Flux model, which is newer than what can be run here"),
-    (("joint_blocks.", f"{UNET}x_embedder."), "a Stable Diffusion 3 model, which is newer than what can be run here"),
+    (
+        ("double_blocks.", "transformer_blocks.0.attn.add_q_proj"),
+        "a Flux model; Stable Diffusion 1, 2 and XL can be run here",
+    ),
+    (("joint_blocks.", f"{UNET}x_embedder."), "a Stable Diffusion 3 model; 1, 2 and XL can be run here"),
     (
         ("lora_up.", "lora_down.", "lora_A.", "lora_B.", "hada_w1_a", "lokr_w1", "oft_blocks", "oft_diag", ".on_input")
         + ("lora_unet_", "lora_te", ".diff_b"),
@@ -32,8 +36,11 @@ _OTHER_KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("adapter.body.", "body.0.block1."), "a T2I adapter; put it into models/ControlNet"),
     (("image_proj.", "ip_adapter."), "an IP-Adapter; put it into models/ControlNet"),
-    (("conv_first.", "RDB1.", "sub.0.RDB", "layers.0.residual_group", "body.0.rdb1."), "an upscaler; put it into models/ESRGAN"),
-    (("emb_params", "string_to_param", "clip_g", "<"), "a textual inversion embedding; put it into the embeddings folder"),
+    (
+        ("conv_first.", "RDB1.", "sub.0.RDB", "layers.0.residual_group", "body.0.rdb1."),
+        "an upscaler; put it into models/ESRGAN",
+    ),
+    (("emb_params", "string_to_param", "clip_g"), "a textual inversion embedding; put it into the embeddings folder"),
 )
 
 
@@ -61,8 +68,6 @@ def detect(path: Path, header: FileHeader | None = None) -> Detected:
     Raises:
         CheckpointError: If it is not a checkpoint that can be run here; the message says what it is instead.
     """
-    from pipelines.checkpoints.files import read_header
-
     if path.is_dir():
         return detect_folder(path)
     found = detect_header((header or read_header(path)).tensors, path.name)
@@ -97,9 +102,7 @@ def detect_header(tensors: Mapping[str, TensorHeader], name: str) -> Detected:
         prediction = Prediction.EPS if in_channels == 9 else None
     elif "v_pred" in tensors:
         prediction = Prediction.V
-    return Detected(
-        family=family, prediction=prediction, in_channels=in_channels, zero_terminal_snr="ztsnr" in tensors
-    )
+    return Detected(family=family, prediction=prediction, in_channels=in_channels, zero_terminal_snr="ztsnr" in tensors)
 
 
 def _family(tensors: Mapping[str, TensorHeader], name: str) -> Family:
@@ -152,24 +155,8 @@ def _stated_prediction(path: Path) -> Prediction | None:
         return None
     if not isinstance(params, dict):
         return None
-    if params.get("parameterization") == "v" or "VScaling" in json.dumps(params.get("denoiser_config", {}), default=str):
-        return Prediction.V
-    return Prediction.EPS
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`.
-
-    Raises:
-        CheckpointError: If the file is missing or holds none.
-    """
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{path.parent.name}/{path.name}' cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"'{path.parent.name}/{path.name}' holds no JSON object.")
-    return content
+    is_v = params.get("parameterization") == "v" or "VScaling" in str(params.get("denoiser_config", ""))
+    return Prediction.V if is_v else Prediction.EPS
 
 
 def detect_folder(path: Path) -> Detected:

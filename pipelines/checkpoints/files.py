@@ -62,8 +62,15 @@ def read_header(path: Path) -> FileHeader:
     """
     if path.suffix.casefold() == ".safetensors":
         return _read_safetensors_header(path)
-    entries = _unwrapped(_opened(path, read_pickle_header))
-    return FileHeader(tensors={str(name): value for name, value in entries.items() if isinstance(value, TensorHeader)})
+    tensors: dict[str, TensorHeader] = {}
+    for name, value in _unwrapped(_opened(path, read_pickle_header)).items():
+        if isinstance(value, TensorHeader):
+            tensors[str(name)] = value
+        elif isinstance(value, Mapping):
+            # Embeddings keep their vectors one level down.
+            inner = cast(Mapping[object, object], value)
+            tensors |= {f"{name}.{key}": item for key, item in inner.items() if isinstance(item, TensorHeader)}
+    return FileHeader(tensors=tensors)
 
 
 def _opened(path: Path, read: Any) -> object:

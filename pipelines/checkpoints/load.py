@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from pipelines.checkpoints.detect import detect
-from pipelines.checkpoints.folder import load_folder
+from pipelines.checkpoints.folder import load_folder, load_folder_vae
 from pipelines.checkpoints.libraries import AutoencoderKL, UNet2DConditionModel
 from pipelines.checkpoints.model import CheckpointInfo, Family, LoadedModel, Prediction
-from pipelines.checkpoints.single_file import load_single_file, load_vae_file
+from pipelines.checkpoints.single_file import load_single_file, load_single_file_vae, load_vae_file
 from pipelines.conditioning.tokenizer import clip_tokenizer
 from pipelines.device import DevicePolicy
-from schema.errors import CheckpointError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _SINGLE_FILE_SIZES = {Family.SD1: 512, Family.SD2: 512, Family.SDXL: 1024, Family.SDXL_REFINER: 1024}
 
@@ -31,23 +37,21 @@ def load_checkpoint(info: CheckpointInfo, policy: DevicePolicy, *, vae_path: Pat
     """
     found = detect(info.path)
     load = load_folder if found.is_folder else load_single_file
-    parts = load(info.path, found, policy, with_vae=vae_path is None)
-    own_vae = load_vae_file(vae_path, found.family, policy.vae_dtype) if vae_path else parts.vae
-    if own_vae is None:
-        raise CheckpointError(f"'{info.name}' has no VAE. Choose one under SD VAE.")
-    unet = _placed_unet(parts.unet, policy)
+    parts = load(info.path, found, policy.dtype)
+    vae = _vae(info.path, found.family, policy, vae_path)
+    unet = place(parts.unet, policy)
     prediction = found.prediction or probe_prediction(unet)
     return LoadedModel(
         checkpoint=info,
         family=found.family,
         prediction=prediction,
         unet=unet,
-        vae=place_vae(own_vae, policy),
-        text_encoders=tuple(encoder.to(policy.device) for encoder in parts.text_encoders),
-        tokenizers=tuple(clip_tokenizer(pad=pad) for pad in _padding(found.family)),
+        vae=vae,
+        text_encoders=tuple(place(encoder, policy) for encoder in parts.text_encoders),
+        tokenizers=tuple(clip_tokenizer(pad=pad) for pad in padding_tokens(found.family)),
         alphas_cumprod=parts.alphas_cumprod,
         unet_in_channels=found.in_channels,
-        native_size=_native_size(unet, own_vae) if found.is_folder else _size_of_family(found.family, prediction),
+        native_size=native_size(info.path),
         device=policy.device,
         dtype=policy.dtype,
         vae_dtype=policy.vae_dtype,
@@ -55,15 +59,40 @@ def load_checkpoint(info: CheckpointInfo, policy: DevicePolicy, *, vae_path: Pat
     )
 
 
-def place_vae(vae: AutoencoderKL, policy: DevicePolicy) -> AutoencoderKL:
-    """`vae` moved to the policy's device and memory layout."""
-    vae.to(device=policy.device)
-    return vae.to(memory_format=torch.channels_last) if policy.channels_last else vae
+def load_vae(model: LoadedModel, policy: DevicePolicy, vae_path: Path | None) -> AutoencoderKL:
+    """The VAE in `vae_path`, or the one of the model's checkpoint where that is None, ready for `model`.
+
+    Raises:
+        CheckpointError: If there is none or it is damaged.
+    """
+    return _vae(model.checkpoint.path, model.family, policy, vae_path)
 
 
-def _placed_unet(unet: UNet2DConditionModel, policy: DevicePolicy) -> UNet2DConditionModel:
-    unet.to(device=policy.device)
-    return unet.to(memory_format=torch.channels_last) if policy.channels_last else unet
+def _vae(path: Path, family: Family, policy: DevicePolicy, vae_path: Path | None) -> AutoencoderKL:
+    if vae_path is not None:
+        vae = load_vae_file(vae_path, family, policy.vae_dtype)
+    else:
+        load_own = load_folder_vae if path.is_dir() else load_single_file_vae
+        vae = load_own(path, family, policy.vae_dtype)
+    return place(vae, policy)
+
+
+def move_model(model: LoadedModel, device: torch.device) -> None:
+    """Moves all networks of the model to `device`."""
+    networks: list[Any] = [model.unet, model.vae, *model.text_encoders]
+    for network in networks:
+        nn.Module.to(network, device)
+    model.device = device
+
+
+def place(network: Network, policy: DevicePolicy) -> Network:
+    """`network` on the policy's device, its convolutions in the policy's memory layout."""
+    # The overload that takes a memory format is not typed, transformers' `to` not at all.
+    move: Any = functools.partial(nn.Module.to, network)
+    move(policy.device)
+    if policy.channels_last:
+        move(memory_format=torch.channels_last)
+    return network
 
 
 def probe_prediction(unet: UNet2DConditionModel) -> Prediction:
@@ -81,17 +110,30 @@ def probe_prediction(unet: UNet2DConditionModel) -> Prediction:
     return Prediction.V if (prediction - x).float().mean().item() < -1 else Prediction.EPS
 
 
-def _padding(family: Family) -> tuple[str, ...]:
+def padding_tokens(family: Family) -> tuple[str, ...]:
     """Per tokenizer, the token that fills up a chunk: OpenCLIP's is token 0, an exclamation mark."""
     end, zero = "<|endoftext|>", "!"
     by_family = {Family.SD1: (end,), Family.SD2: (zero,), Family.SDXL: (end, zero), Family.SDXL_REFINER: (zero,)}
     return by_family[family]
 
 
-def _native_size(unet: UNet2DConditionModel, vae: AutoencoderKL) -> int:
-    sample_size = unet.config.get("sample_size") or 64
-    side = max(sample_size) if isinstance(sample_size, (list, tuple)) else sample_size
-    return int(side) * 2 ** (len(vae.config["block_out_channels"]) - 1)
+def native_size(path: Path) -> int:
+    """Side in pixels the checkpoint at `path` was trained at, told without loading it.
+
+    Raises:
+        CheckpointError: If it cannot be read or is of no known kind.
+    """
+    found = detect(path)
+    if not found.is_folder:
+        return _size_of_family(found.family, found.prediction or Prediction.EPS)
+    unet, vae = (json.loads((path / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae"))
+    return _size_of_configs(unet, vae)
+
+
+def _size_of_configs(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+    sample_size = unet.get("sample_size") or 64
+    side = max(sample_size) if isinstance(sample_size, list | tuple) else sample_size
+    return int(side) * 2 ** (len(vae["block_out_channels"]) - 1)
 
 
 def _size_of_family(family: Family, prediction: Prediction) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +57,12 @@ class CheckpointInfo:
     def title(self) -> str:
         """`name [short_hash]`, or `name` while not hashed: what the dropdown shows."""
         return f"{self.name} [{self.short_hash}]" if self.short_hash else self.name
+
+    @property
+    def model_name(self) -> str:
+        """`name` without ending and with `_` for `/`: what A1111's API calls "model_name"."""
+        name = self.name if self.path.is_dir() else self.name.rpartition(".")[0] or self.name
+        return re.sub(r"[/\\]", "_", name)
 
     @property
     def stem(self) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pipelines.checkpoints.libraries import (
-    AutoencoderKL,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     UNet2DConditionModel,
@@ -18,13 +17,8 @@ TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Networks on the CPU.
-
-    Attributes:
-        vae: None where the checkpoint has none, or where it was not asked for.
-    """
+    """UNet and text encoders on the CPU; the VAE is loaded apart, for it can be replaced."""
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL | None
     text_encoders: tuple[TextEncoder, ...]
     alphas_cumprod: Tensor

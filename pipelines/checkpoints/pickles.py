@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib
 import io
 import pickle
 import re
@@ -100,7 +101,8 @@ def _parameter(data: Tensor, requires_grad: bool = False, backward_hooks: object
 
 
 def _numpy_names() -> dict[tuple[str, str], object]:
-    reconstruct, scalar = (getattr(numpy._core.multiarray, name) for name in ("_reconstruct", "scalar"))
+    multiarray = importlib.import_module("numpy._core.multiarray")
+    reconstruct, scalar = multiarray._reconstruct, multiarray.scalar
     names: dict[tuple[str, str], object] = {("numpy", "dtype"): numpy.dtype, ("numpy", "ndarray"): numpy.ndarray}
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         names |= {(module, "_reconstruct"): reconstruct, (module, "scalar"): scalar}
@@ -122,8 +124,9 @@ def _allowed_names() -> dict[tuple[str, str], object]:
         ("torch.nn.parameter", "Parameter"): _parameter,
         ("torch.nn.modules.container", "ParameterDict"): _ParameterDict,
     }
+    rebuilders = importlib.import_module("torch._utils")
     for name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-        allowed["torch._utils", name] = getattr(torch._utils, name)
+        allowed["torch._utils", name] = getattr(rebuilders, name)
     for module in ("builtins", "__builtin__"):
         allowed |= {(module, "set"): set, (module, "frozenset"): frozenset, (module, "bytearray"): bytearray}
     for name, value in vars(torch).items():
@@ -161,27 +164,22 @@ def _load(file: IO[bytes], **kwargs: Any) -> object:
 _PICKLE_MODULE = SimpleNamespace(__name__="restricted_pickle", Unpickler=_TensorUnpickler, load=_load)
 
 
-@dataclass(frozen=True)
-class _StorageHeader:
-    dtype: torch.dtype
-
-
-_DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
+_STORAGE_DTYPES = {
+    "DoubleStorage": "F64",
+    "FloatStorage": "F32",
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "LongStorage": "I64",
+    "IntStorage": "I32",
+    "ShortStorage": "I16",
+    "CharStorage": "I8",
+    "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
 }
 
 
-def _tensor_header(storage: _StorageHeader, offset: int, size: tuple[int, ...], *rest: object) -> TensorHeader:
-    return TensorHeader(shape=tuple(size), dtype=_DTYPES.get(storage.dtype, str(storage.dtype).upper()))
+def _tensor_header(dtype: str, offset: int, size: tuple[int, ...], *rest: object) -> TensorHeader:
+    return TensorHeader(shape=tuple(size), dtype=dtype)
 
 
 class _HeaderUnpickler(pickle.Unpickler):
@@ -192,10 +190,10 @@ class _HeaderUnpickler(pickle.Unpickler):
             return _tensor_header
         return _find(module_name, global_name)
 
-    def persistent_load(self, pid: Any, /) -> _StorageHeader:
-        storage = pid[1]
-        dtype = getattr(storage, "dtype", torch.uint8)
-        return _StorageHeader(dtype if isinstance(dtype, torch.dtype) else torch.uint8)
+    def persistent_load(self, pid: Any, /) -> str:
+        """The dtype of a storage; what stands for it in the file is ("storage", class, key, device, length)."""
+        name = getattr(pid[1], "__name__", "")
+        return _STORAGE_DTYPES.get(name, name)
 
 
 def _check_archive(path: Path) -> str:
@@ -217,7 +215,8 @@ def _checked(path: Path, read: Callable[[Path], object]) -> object:
     except UnsafePickle as error:
         raise UnsafePickle(f"'{path.name}' is refused. {error}") from None
     except DAMAGED as error:
-        raise CheckpointError(f"'{path.name}' is damaged or no PyTorch file ({error or type(error).__name__}).") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"'{path.name}' is damaged or no PyTorch file ({reason}).") from error
 
 
 def read_pickle(path: Path) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,16 +10,13 @@ from torch import Tensor
 from pipelines.checkpoints import convert, shapes
 from pipelines.checkpoints.alphas import training_alphas
 from pipelines.checkpoints.build import build_text_encoder, build_unet, build_vae
-from pipelines.checkpoints.detect import Detected, read_json
+from pipelines.checkpoints.detect import Detected
 from pipelines.checkpoints.files import read_state_dict
+from pipelines.checkpoints.layout import family_config
 from pipelines.checkpoints.libraries import AutoencoderKL
 from pipelines.checkpoints.model import Family
 from pipelines.checkpoints.parts import Parts, TextEncoder
-from pipelines.device import DevicePolicy
 from schema.errors import CheckpointError
-
-_CONFIGS = Path(__file__).parent / "configs"
-_CONFIG_FOLDERS = {Family.SD1: "sd1", Family.SD2: "sd2", Family.SDXL: "sdxl", Family.SDXL_REFINER: "refiner"}
 
 # Per family and encoder: configuration, prefix in the file, whether it is OpenCLIP.
 _TEXT_ENCODERS: dict[Family, tuple[tuple[str, str, bool], ...]] = {
@@ -34,33 +30,58 @@ _TEXT_ENCODERS: dict[Family, tuple[tuple[str, str, bool], ...]] = {
 }
 
 
-def family_config(family: Family, component: str) -> dict[str, Any]:
-    """The configuration we ship for a component ("unet", "vae", "text_encoder", "text_encoder_2") of a family."""
-    return read_json(_CONFIGS / _CONFIG_FOLDERS[family] / f"{component}.json")
-
-
-def load_single_file(path: Path, found: Detected, policy: DevicePolicy, *, with_vae: bool) -> Parts:
-    """The networks in a single-file checkpoint, on the CPU; `with_vae` is off where another VAE replaces its own.
+def load_single_file(path: Path, found: Detected, dtype: torch.dtype) -> Parts:
+    """UNet and text encoders of a single-file checkpoint, on the CPU.
 
     Raises:
         CheckpointError: If the file is damaged or lacks a text encoder or UNet tensors.
     """
     weights = convert.repaired(read_state_dict(path))
     text_encoders = tuple(
-        _text_encoder(found.family, config, convert.part(weights, prefix), policy.dtype, is_open_clip=is_open_clip)
+        _text_encoder(found.family, config, convert.part(weights, prefix), dtype, is_open_clip=is_open_clip)
         for config, prefix, is_open_clip in _TEXT_ENCODERS[found.family]
     )
-    pooled_size = int(text_encoders[-1].config.projection_dim)
-    unet_config = shapes.fit_unet_config(
+    pooled_size = int(text_encoders[-1].config.projection_dim or 0)
+    config = shapes.fit_unet_config(
         family_config(found.family, "unet"), convert.part(weights, convert.UNET), pooled_size=pooled_size
     )
-    own_vae = convert.part(weights, convert.VAE) if with_vae else {}
     return Parts(
-        unet=build_unet(unet_config, convert.unet_weights(weights, unet_config), policy.dtype),
-        vae=build_vae_from(own_vae, found.family, policy.vae_dtype) if own_vae else None,
+        unet=build_unet(config, convert.unet_weights(weights, config), dtype),
         text_encoders=text_encoders,
         alphas_cumprod=_stored_alphas(weights, found.family),
     )
+
+
+def load_single_file_vae(path: Path, family: Family, dtype: torch.dtype) -> AutoencoderKL:
+    """The VAE inside a single-file checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: If there is none or it is damaged.
+    """
+    weights = convert.part(read_state_dict(path), convert.VAE)
+    if not weights:
+        raise CheckpointError(f"'{path.name}' has no VAE. Choose one under SD VAE.")
+    return _vae_from(weights, family, dtype)
+
+
+def load_vae_file(path: Path, family: Family, dtype: torch.dtype) -> AutoencoderKL:
+    """The VAE in a file of its own (`.safetensors`, `.ckpt`, `.pt`) or inside another checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is damaged or no VAE.
+
+    Source: A1111 modules/sd_vae.py, load_vae.
+    """
+    weights = read_state_dict(path)
+    weights = convert.part(weights, convert.VAE) or weights
+    if "decoder.conv_in.weight" not in weights:
+        raise CheckpointError(f"'{path.name}' is no VAE.")
+    return _vae_from(weights, family, dtype)
+
+
+def _vae_from(weights: convert.Weights, family: Family, dtype: torch.dtype) -> AutoencoderKL:
+    config = shapes.fit_vae_config(family_config(family, "vae"), weights)
+    return build_vae(config, convert.vae_weights(weights, config), dtype)
 
 
 def _text_encoder(
@@ -75,31 +96,6 @@ def _text_encoder(
         dropped = (f"encoder.layers.{last}.", "text_projection.")
         named = {name: value for name, value in named.items() if not name.startswith(dropped)}
     return build_text_encoder(shapes.fit_text_config(family_config(family, config), named), named, dtype)
-
-
-def build_vae_from(weights: convert.Weights, family: Family, dtype: torch.dtype) -> AutoencoderKL:
-    """The VAE with these weights, in LDM or diffusers names without prefix, scaled as the family's models expect.
-
-    Raises:
-        CheckpointError: If the tensors are no complete VAE.
-    """
-    config = shapes.fit_vae_config(family_config(family, "vae"), weights)
-    return build_vae(config, convert.vae_weights(weights, config), dtype)
-
-
-def load_vae_file(path: Path, family: Family, dtype: torch.dtype) -> AutoencoderKL:
-    """The VAE in a file of its own (`.safetensors`, `.ckpt`, `.pt`), or the one inside a checkpoint.
-
-    Raises:
-        CheckpointError: If the file is damaged or no VAE.
-
-    Source: A1111 modules/sd_vae.py, load_vae.
-    """
-    weights = read_state_dict(path)
-    weights = convert.part(weights, convert.VAE) or weights
-    if "decoder.conv_in.weight" not in weights:
-        raise CheckpointError(f"'{path.name}' is no VAE.")
-    return build_vae_from(weights, family, dtype)
 
 
 def _stored_alphas(weights: convert.Weights, family: Family) -> Tensor:

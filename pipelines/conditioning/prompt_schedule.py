@@ -32,7 +32,7 @@ class StepCounts:
         return self.base if self.hires is None or self.old_rule else self.hires
 
     def switch_step(self, when: str) -> int:
-        """Last step (1-based, at most `steps`) before the switch that the number `when` asks for; 0 is before the first step.
+        """Last step (1-based, at most `steps`) before the switch the number `when` asks for; 0 is before the first.
 
         A number with a dot is a fraction of the pass (1.0 to 2.0 in the hires pass), one without is a step counted
         from the beginning of the first pass.

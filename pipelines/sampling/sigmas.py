@@ -8,20 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 ZERO_SNR_LAST_ALPHA = 4.8973451890853435e-08
 """Last alpha-bar after the zero-terminal-SNR rescale: keeps sigma finite (4518.76)."""
-
-
-def scaled_linear_alphas(steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> Tensor:
-    """Alpha-bar of Stable Diffusion's training schedule, (steps,) float32.
-
-    Source: Ho et al. 2020, eq. 4, with beta linear in its square root (Rombach et al. 2022).
-    """
-    betas = np.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=np.float64) ** 2
-    return torch.from_numpy(np.cumprod(1.0 - betas)).to(torch.float32)
 
 
 def rescale_zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
@@ -138,7 +129,7 @@ def _listed(values: Sequence[float]) -> Tensor:
 
 
 def karras_levels(n: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """`n` levels from `sigma_max` to `sigma_min`, evenly spaced in sigma^(1/rho), then 0. Source: Karras 2022, eq. 5."""
+    """`n` levels from `sigma_max` to `sigma_min`, even in sigma^(1/rho), then 0. Source: Karras 2022, eq. 5."""
     ramp = torch.linspace(0, 1, n)
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return with_zero((high + ramp * (low - high)) ** rho)
@@ -181,7 +172,7 @@ def sgm_uniform(given: ScheduleInput) -> Tensor:
 def kl_optimal(given: ScheduleInput) -> Tensor:
     """Evenly spaced in arctan sigma; n + 1 levels that end at sigma_min, not at 0.
 
-    Source: Sabour et al. 2024 "Align Your Steps", eq. for the Gaussian case; A1111 modules/sd_schedulers.py, kl_optimal.
+    Source: Sabour et al. 2024 "Align Your Steps", the Gaussian case; A1111 modules/sd_schedulers.py, kl_optimal.
     """
     low, high = (torch.arctan(torch.tensor(sigma)) for sigma in (given.sigma_min, given.sigma_max))
     steps = torch.arange(given.n + 1)
@@ -228,6 +219,6 @@ def ddim(given: ScheduleInput) -> Tensor:
 
 def beta(given: ScheduleInput) -> Tensor:
     """Levels at the quantiles of a Beta distribution over the range. Source: Lee et al. 2024, arXiv 2407.12173."""
-    quantiles = stats.beta.ppf(1 - np.linspace(0, 1, given.n), given.beta_alpha, given.beta_beta)
+    quantiles = special.betaincinv(given.beta_alpha, given.beta_beta, 1 - np.linspace(0, 1, given.n))
     span = given.sigma_max - given.sigma_min
     return _listed([given.sigma_min + float(quantile) * span for quantile in quantiles])

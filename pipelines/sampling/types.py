@@ -27,7 +27,7 @@ class StepInfo:
 
     Attributes:
         call: 0-based index of the evaluation about to start (conditional and unconditional together are one).
-        calls: Evaluations expected in this pass (second-order samplers two per step); an adaptive sampler may exceed it.
+        calls: Evaluations expected in this pass (second-order samplers two per step); adaptive samplers may exceed it.
         step: 0-based index of the sampler step under way.
         steps: Steps of this pass.
         sigma: Noise level of the first image (a timestep for timestep samplers).

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pipelines.checkpoints.download import DOWNLOADS, Download
 from pipelines.jobs import Job, JobQueue
 from schema.errors import InvalidRequest
-from schema.fields import fields_of
+from schema.infotext import format_infotext, request_parameters
+from schema.paste import NameResolver
 from schema.requests import LATENT_UPSCALE_MODES, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from schema.results import GeneratedImage, GenerationResult
 
@@ -30,22 +33,13 @@ class FakeStatus:
     native_size: int = 128
 
 
-@dataclass(frozen=True, kw_only=True)
-class FakeCurated:
-    name: str
-    family: str
-    size_mib: int
-    licence: str
-    note: str
-
-
 @dataclass
 class FakeManager:
     """What `ui` asks of the engine, answered without one."""
 
     outputs: Path
     settings: Any = None
-    step_s: float = 0.02
+    step_s: float = 0.05
     lists: dict[str, list[str]] = field(
         default_factory=lambda: {
             "checkpoints": ["scenes-mini [0123456789]", "v1-5-pruned-emaonly.safetensors [6ce0161689]"],
@@ -68,6 +62,7 @@ class FakeManager:
         self.outputs.mkdir(parents=True, exist_ok=True)
         self._title, self._loading = self.lists["checkpoints"][0], False
         self._number = 0
+        self._last = ""
 
     def submit(self, request: Any, *, owner: str = "", save: bool = True) -> Job:
         self.seen.append(request)
@@ -92,10 +87,10 @@ class FakeManager:
             job.skip()
 
     def choices(self, name: str) -> list[str]:
-        return self.lists[name]
+        return self.lists.get(name, [])
 
     def refresh(self, name: str) -> list[str]:
-        return self.lists[name]
+        return self.lists.get(name, [])
 
     def load_checkpoint(self, title: str) -> None:
         self._loading = True
@@ -117,25 +112,35 @@ class FakeManager:
         count = len(prompt.replace(",", " ,").split())
         return count, max(1, -(-count // 75)) * 75
 
-    def curated(self) -> list[FakeCurated]:
-        return [
-            FakeCurated(
-                name="Stable Diffusion 1.5", family="SD1", size_mib=4068, licence="CreativeML OpenRAIL-M", note="512 px"
-            ),
-            FakeCurated(name="SDXL base 1.0", family="SDXL", size_mib=6617, licence="OpenRAIL++", note="1024 px"),
-        ]
+    def curated(self) -> list[Download]:
+        return list(DOWNLOADS)
 
     def download(
         self,
         name: str,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> Path:
         for part in range(11):
             time.sleep(0.05)
             if on_progress:
-                on_progress(part / 10)
+                on_progress(part, 10)
+        self.lists["checkpoints"].append(f"{name}.safetensors")
         return self.outputs / name
+
+    def name_resolver(self) -> NameResolver:
+        return NameResolver(choices=lambda name: self.lists.get(name))
+
+    def save_copies(self, images: Sequence[GeneratedImage]) -> list[Path]:
+        folder = self.outputs.parent / "log" / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        return [Path(shutil.copy(image.path, folder)) for image in images if image.path]
+
+    def last_infotext(self) -> str:
+        return self._last
+
+    def apply_styles(self, prompt: str, negative_prompt: str, styles: Sequence[str]) -> tuple[str, str]:
+        return ", ".join([prompt, *(name.lower() for name in styles)]), negative_prompt
 
     def _work(self, job: Job, request: Any, save: bool) -> GenerationResult:
         if request.prompt == "break":
@@ -164,7 +169,7 @@ class FakeManager:
 
     def _finished(self, request: Any, seed: int, save: bool) -> GeneratedImage:
         image, path = _picture(request, seed), None
-        infotext = _infotext(request, seed)
+        infotext = self._last = _infotext(request, seed)
         if save:
             path = self.outputs / f"{self._number:05d}-{seed}.png"
             self._number += 1
@@ -193,14 +198,5 @@ def _picture(request: Any, seed: int) -> Image.Image:
 
 
 def _infotext(request: Any, seed: int) -> str:
-    pairs: dict[str, str] = {}
-    for entry in fields_of(type(request)):
-        place = entry.control.infotext
-        value = seed if entry.name == "seed" else getattr(request, entry.name)
-        if place is None or value is None or not place.when(request):
-            continue
-        text = place.names[int(value)] if place.names else f"{value:g}" if isinstance(value, float) else str(value)
-        pairs[place.key] = f"{pairs[place.key]}x{text}" if place.part else text
-    line = ", ".join(f"{key}: {value}" for key, value in pairs.items())
-    negative = f"\nNegative prompt: {request.negative_prompt}" if request.negative_prompt else ""
-    return f"{request.prompt}{negative}\n{line}, Model: scenes-mini, Version: v0"
+    own = request_parameters(request, {"Seed": seed, "Model": "scenes-mini", "Version": "v0"})
+    return format_infotext(request.prompt, request.negative_prompt, own)

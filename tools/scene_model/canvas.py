@@ -203,7 +203,8 @@ class Canvas:
             self.image[first:last] = PAPER
             return
         tone = t if self.style == "photo" else (t > 0.5) * 0.5
-        band = (1 - tone) * np.float32(colors[0]) + tone * np.float32(colors[1])
+        upper, lower = np.asarray(colors[0], np.float32), np.asarray(colors[1], np.float32)
+        band = (1 - tone) * upper + tone * lower
         self.image[first:last] = band.astype(np.uint8)[:, None]
 
     def shadow(self, center: Sequence[float], radius_x: float, radius_y: float) -> None:

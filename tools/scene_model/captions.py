@@ -54,7 +54,9 @@ def _article(words: str) -> str:
 
 def _background_words(spec: SceneSpec, rng: np.random.Generator) -> str:
     if spec.background == "plain":
-        return f"plain {spec.background_color} background" if rng.random() < 0.6 else f"{spec.background_color} background"
+        return (
+            f"plain {spec.background_color} background" if rng.random() < 0.6 else f"{spec.background_color} background"
+        )
     return pick(rng, BACKGROUND_WORDS[spec.background])
 
 

@@ -65,7 +65,10 @@ def _stance(pose: str, rng: np.random.Generator) -> _Stance:
         step = u(20, 28)
         legs, arms = ((-step, -step * 0.5), (step, step * 0.3)), ((-u(24, 36), -u(4, 16)), (u(24, 36), u(10, 26)))
     elif pose == "jumping":
-        legs, arms = ((-u(32, 46), u(12, 34)), (u(32, 46), -u(12, 34))), ((-u(116, 140), -u(136, 160)), (u(116, 140), u(136, 160)))
+        legs, arms = (
+            ((-u(32, 46), u(12, 34)), (u(32, 46), -u(12, 34))),
+            ((-u(116, 140), -u(136, 160)), (u(116, 140), u(136, 160))),
+        )
     elif pose == "arms out":
         arms = ((-u(84, 96), -u(84, 96)), (u(84, 96), u(84, 96)))
     return _Stance(right_arm=arms[0], left_arm=arms[1], right_leg=legs[0], left_leg=legs[1])
@@ -184,7 +187,9 @@ def _draw_astronaut(canvas: Canvas, place: Place, subject: Subject, rng: np.rand
     y = float(joints[R_EAR][1])
     canvas.ellipse((x, y), head * 1.05, head, color, depth=depth)
     canvas.ellipse((x, y + head * 0.06), head * 0.78, head * 0.62, _VISOR, depth=depth)
-    canvas.ellipse((x - head * 0.3, y - head * 0.14), head * 0.2, head * 0.12, (150, 190, 236), shade="flat", outline=False)
+    canvas.ellipse(
+        (x - head * 0.3, y - head * 0.14), head * 0.2, head * 0.12, (150, 190, 236), shade="flat", outline=False
+    )
     return joints
 
 
@@ -205,7 +210,7 @@ def draw_pose(skeletons: Sequence[NDArray[np.float64]], size: int) -> NDArray[np
             length, angle = float(np.hypot(*delta)), math.degrees(math.atan2(delta[1], delta[0]))
             center = (round(float(middle[0])), round(float(middle[1])))
             bar = cv2.ellipse2Poly(center, (max(1, int(length / 2)), stick), int(angle), 0, 360, 10)
-            cv2.fillConvexPoly(picture, bar, darken(color, 0.6))
+            cv2.fillConvexPoly(picture, np.asarray(bar), darken(color, 0.6))
         for point, color in zip(points, POSE_COLORS, strict=True):
             cv2.circle(picture, (round(float(point[0])), round(float(point[1]))), stick, color, -1)
     return picture

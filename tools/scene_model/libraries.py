@@ -2,7 +2,7 @@
 
 transformers imports torchvision, and a torchvision whose compiled half does not fit registers fake kernels for
 operators that then do not exist: "operator torchvision::nms does not exist". Declaring the two operators first is
-enough, since nothing here calls them. Import this module before diffusers or transformers.
+enough, since nothing here calls them. The package does so before anything else.
 """
 
 from __future__ import annotations
@@ -31,6 +31,3 @@ def declare_torchvision_operators() -> None:
             if not hasattr(torch.ops.torchvision, name):
                 library.define(schema)
         _kept_alive.append(library)
-
-
-declare_torchvision_operators()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import tools.scene_model.libraries  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
-# isort: split
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -25,10 +22,10 @@ TRAIN_TIMESTEPS = 1000
 class NetworkSizes:
     """Widths of the networks. GroupNorm groups hold at least four channels each."""
 
-    vae_channels: tuple[int, ...] = (16, 32, 64, 128)
+    vae_channels: tuple[int, ...] = (16, 32, 64, 96)
     vae_groups: int = 4
     unet_channels: tuple[int, ...] = (64, 128, 192)
-    unet_has_attention: tuple[bool, ...] = (True, True, True)
+    unet_has_attention: tuple[bool, ...] = (False, True, True)
     unet_groups: int = 8
     unet_heads: int = 4
     text_width: int = 128

@@ -46,7 +46,9 @@ def _tree(canvas: Canvas, place: Place, rng: np.random.Generator) -> None:
     canvas.rectangle((x - h * 0.07, foot - h * 0.45, x + h * 0.07, foot), (118, 78, 46), depth=depth, shade="cylinder")
     angle = np.linspace(0, 2 * np.pi, 73)
     bumps = 1 + 0.09 * np.abs(np.sin(angle * 3.5 + rng.uniform(0, 3)))
-    crown = np.stack([x + 0.34 * h * bumps * np.cos(angle), foot - 0.67 * h + 0.305 * h * bumps * np.sin(angle)], axis=1)
+    crown = np.stack(
+        [x + 0.34 * h * bumps * np.cos(angle), foot - 0.67 * h + 0.305 * h * bumps * np.sin(angle)], axis=1
+    )
     canvas.polygon(crown, place.color, depth=depth, shade="sphere")
     if canvas.style == "photo":
         return
@@ -84,7 +86,11 @@ def _cat(canvas: Canvas, place: Place, rng: np.random.Generator) -> None:
     canvas.ellipse((x, foot - h * 0.2), h * 0.12, h * 0.17, lighten(color, 0.45), shade="flat", outline=False)
     for q in (-1, 1):
         ear = [(x + q * h * 0.27, foot - h * 0.64), (x + q * h * 0.25, foot - h), (x + q * h * 0.04, foot - h * 0.84)]
-        inner = [(x + q * h * 0.22, foot - h * 0.74), (x + q * h * 0.21, foot - h * 0.9), (x + q * h * 0.1, foot - h * 0.83)]
+        inner = [
+            (x + q * h * 0.22, foot - h * 0.74),
+            (x + q * h * 0.21, foot - h * 0.9),
+            (x + q * h * 0.1, foot - h * 0.83),
+        ]
         canvas.polygon(ear, color, depth=depth)
         canvas.polygon(inner, (242, 160, 170), shade="flat", outline=False)
     canvas.ellipse((x, foot - h * 0.64), h * 0.29, h * 0.23, color, depth=depth)

@@ -1,0 +1,14 @@
+"""The script list, in display order."""
+
+from pipelines.registry import Registry
+from pipelines.scripts.base import Script
+from pipelines.scripts.loopback import Loopback
+from pipelines.scripts.outpainting import PoorMansOutpainting
+from pipelines.scripts.outpainting_mk2 import OutpaintingMk2
+from pipelines.scripts.prompt_matrix import PromptMatrix
+from pipelines.scripts.sd_upscale import SdUpscale
+
+SCRIPTS: Registry[Script] = Registry(
+    "Script", (Loopback(), OutpaintingMk2(), PoorMansOutpainting(), PromptMatrix(), SdUpscale())
+)
+"""Selectable scripts; `is_txt2img` and `is_img2img` say on which page."""

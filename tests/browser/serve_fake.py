@@ -1,0 +1,23 @@
+"""Serves the page on the fake manager: `python -m tests.browser.serve_fake PORT FOLDER`."""
+
+import sys
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from schema.store import SettingsStore
+from tests.contract.fake_manager import FakeManager
+from ui.app import build_ui, mount_page
+
+
+def build(folder: Path) -> tuple[FastAPI, FakeManager]:
+    manager = FakeManager(folder / "outputs", settings=SettingsStore(folder / "config.json"))
+    app = FastAPI()
+    mount_page(app, build_ui(manager), allowed_paths=[str(folder / "outputs")])
+    return app, manager
+
+
+if __name__ == "__main__":
+    app, _manager = build(Path(sys.argv[2]))
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

@@ -1,0 +1,190 @@
+"""Runs a job for a tab: submit, follow its progress, show its pictures, and find it again after a reload."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pipelines.jobs import Job
+from schema.requests import GenerationRequest
+from schema.results import GeneratedImage, JobState
+from ui.events import Answer, Event, on
+from ui.output_panel import OutputPanel, infotext_html, log_html, preview_html, progress_html
+from ui.prompt_row import PromptRow
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
+POLL_S = 0.12
+"""Seconds between two looks at a job; each look is a lock and a comparison."""
+
+REFRESH_S = 1.0
+"""Seconds after which the time left is shown anew although no step was done."""
+
+INTERRUPTED = "Interrupted: the pictures finished so far were kept."
+GONE = "The job is no longer known to the server. Its pictures are in the output folder."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One tab's connection between its Generate button and the engine's queue.
+
+    A click only submits; following is a second event that can start again at any time, so a lost connection or a
+    reload never loses a job.
+
+    Attributes:
+        browser: BrowserState: an unguessable name of this browser, which owns its jobs.
+        watched: State: ids of the jobs whose pictures are in the gallery, oldest first.
+    """
+
+    manager: PipelineManager
+    tab: str
+    row: PromptRow
+    panel: OutputPanel
+    browser: gr.BrowserState
+    watched: gr.State
+
+    def bind(self, read: Callable[[Event], GenerationRequest], inputs: set[Any]) -> None:
+        """Binds Generate, Queue, Interrupt and Skip; `read` makes the request from the event's values."""
+
+        def submit(event: Event) -> Answer:
+            job = self.manager.submit(read(event), owner=self._owner(event[self.browser]))
+            return {self.watched: [*self._busy(event[self.watched]), job.id]}
+
+        def latest(watched: list[str]) -> AsyncIterator[Answer]:
+            return self._follow(watched, first=len(watched) - 1)
+
+        for button in (self.row.generate, self.row.queue):
+            submitted = on(
+                button.click,
+                submit,
+                inputs={*inputs, self.browser, self.watched},
+                outputs=[self.watched],
+                trigger_mode="multiple",
+            )
+            on(submitted.success, _stream(latest), inputs=[self.watched], outputs=self._outputs)
+        on(self.row.interrupt.click, self._interrupt, inputs=[self.watched])
+        on(self.row.skip.click, self._skip, inputs=[self.watched])
+        on(self.panel.gallery.select, self._select, inputs=[self.panel.pictures], outputs=self._selection)
+
+    def bind_reload(self, loaded: Callable[..., Any]) -> None:
+        """Follows this browser's jobs again when the page is opened (`loaded` is the event that runs then)."""
+        found = on(loaded, self._mine, inputs=[self.browser], outputs=[self.watched])
+        on(found.then, _stream(self._follow), inputs=[self.watched], outputs=self._outputs)
+
+    @property
+    def _outputs(self) -> list[Any]:
+        return [*self.panel.live, *self.row.run_buttons]
+
+    @property
+    def _selection(self) -> list[Any]:
+        return [self.panel.selected, self.panel.infotext]
+
+    def _owner(self, browser: str | None) -> str:
+        return f"{browser or secrets.token_urlsafe(12)}/{self.tab}"
+
+    def _busy(self, watched: list[str]) -> list[str]:
+        """The watched jobs when one of them still runs: a new one then joins their gallery."""
+        jobs = [job for job in map(self.manager.job, watched) if job is not None]
+        return watched if any(not job.finished for job in jobs) else []
+
+    def _mine(self, browser: str | None) -> list[str]:
+        jobs = self.manager.jobs(self._owner(browser)) if browser else []
+        active = [job.id for job in jobs if not job.finished]
+        return active or [job.id for job in jobs[-1:]]
+
+    def _current(self, watched: list[str]) -> Job | None:
+        jobs = [job for job in map(self.manager.job, watched) if job is not None and not job.finished]
+        return jobs[0] if jobs else None
+
+    def _interrupt(self, watched: list[str]) -> None:
+        if job := self._current(watched):
+            self.manager.interrupt(job.id)
+
+    def _skip(self, watched: list[str]) -> None:
+        if job := self._current(watched):
+            self.manager.skip(job.id)
+
+    def _select(self, picked: gr.SelectData, pictures: list[GeneratedImage]) -> Answer:
+        index = int(picked.index)
+        if not 0 <= index < len(pictures):
+            return {self.panel.selected: 0}
+        return {self.panel.selected: index, self.panel.infotext: infotext_html(pictures[index].infotext)}
+
+    async def _follow(self, watched: list[str], first: int = 0) -> AsyncIterator[Answer]:
+        """Shows the jobs of `watched` from index `first` on, one after the other, above the pictures before them."""
+        # A stream must answer at least once: Gradio empties every output of one that never does.
+        yield {self.panel.progress: progress_html(None)}
+        for place, job_id in enumerate(watched):
+            if place < first:
+                continue
+            earlier = [job for job in map(self.manager.job, watched[:place]) if job is not None]
+            while any(not job.finished for job in earlier):
+                await asyncio.sleep(POLL_S)
+            job = self.manager.job(job_id)
+            if job is None:
+                yield {**self.row.running(False), self.panel.log: log_html([GONE])}
+                continue
+            before = tuple(image for other in earlier for image in finished_images(other))
+            async for answer in self._follow_one(job, before):
+                yield answer
+
+    async def _follow_one(self, job: Job, before: tuple[GeneratedImage, ...]) -> AsyncIterator[Answer]:
+        if not job.finished:
+            yield {**self.row.running(True), self.panel.log: "", self.panel.progress: progress_html(job.progress())}
+        version, preview_id, count, waited = -1, 0, -1, 0.0
+        while not job.finished:
+            now_at = job.wait_change(version, 0)
+            if now_at != version or waited >= REFRESH_S:
+                version, waited = now_at, 0.0
+                now = job.progress()
+                answer: Answer = {self.panel.progress: progress_html(now)}
+                if now.preview is not None and now.preview_id != preview_id:
+                    preview_id = now.preview_id
+                    answer[self.panel.preview] = preview_html(now.preview, aside=bool(before or now.images))
+                if len(now.images) != count and now.images:
+                    select = len(before) if count <= 0 else None
+                    answer |= self.panel.show((*before, *now.images), select=select)
+                count = len(now.images)
+                yield answer
+            await asyncio.sleep(POLL_S)
+            waited += POLL_S
+        yield self._done(job, before)
+
+    def _done(self, job: Job, before: tuple[GeneratedImage, ...]) -> Answer:
+        result, images = job.result, finished_images(job)
+        notes = list(result.notes) if result else []
+        if result and result.interrupted:
+            notes.append(INTERRUPTED)
+        if job.error and job.state is JobState.FAILED:
+            gr.Warning(job.error, title="")
+        busy = any(not other.finished for other in self.manager.jobs(job.owner))
+        answer = self.panel.show((*before, *images), select=len(before)) if images else {}
+        if not busy:
+            answer |= self.row.running(False)
+        return {
+            **answer,
+            self.panel.progress: progress_html(None),
+            self.panel.preview: "",
+            self.panel.log: log_html(notes, job.error if job.state is JobState.FAILED else None),
+        }
+
+
+def finished_images(job: Job) -> tuple[GeneratedImage, ...]:
+    """The pictures of a job: grids first once it is done, those finished so far before."""
+    return job.result.images if job.result and job.result.images else job.progress().images
+
+
+def _stream(follow: Callable[[list[str]], AsyncIterator[Answer]]) -> Callable[..., AsyncIterator[Answer]]:
+    """`follow` as an async generator function of one argument, which is what Gradio looks for."""
+
+    async def stream(watched: list[str]) -> AsyncIterator[Answer]:
+        async for answer in follow(watched):
+            yield answer
+
+    return stream

@@ -1,0 +1,134 @@
+"""Binds what reaches from one tab into another: paste, styles, send to, save and Zip."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from schema.errors import InvalidRequest
+from schema.results import GeneratedImage
+from ui.events import Answer, Event, on
+from ui.img2img import SourceTab
+from ui.output_panel import log_html, picture_source
+from ui.png_info import PngInfo
+from ui.tab import NO_PICTURE, GenerationTab, picture_at
+from ui.transfer import pasted_values, sent_values, show_infotext
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
+SAVED, NOT_SAVED = "Saved to {path}.", "The picture has no file yet, so there is nothing to copy."
+NOTHING_FOUND = "This picture says nothing about how it was made, so there is nothing to send."
+
+
+def bind_paste(manager: PipelineManager, tab: GenerationTab[Any]) -> None:
+    """Binds the paste button: the prompt box's text, or the last generation when the box is empty."""
+
+    def paste(text: str) -> Answer:
+        return show_infotext(manager, tab, text if text.strip() else manager.last_infotext())
+
+    on(tab.row.paste.click, paste, inputs=[tab.form["prompt"]], outputs=tab.outputs)
+
+
+def bind_styles(manager: PipelineManager, tab: GenerationTab[Any]) -> None:
+    """Binds the button that writes the chosen styles into the prompts."""
+    fields = [tab.form[name] for name in ("prompt", "negative_prompt", "styles")]
+
+    def apply(prompt: str, negative_prompt: str, styles: list[str]) -> tuple[str, str, list[str]]:
+        return (*manager.apply_styles(prompt, negative_prompt, styles or []), [])
+
+    on(tab.row.apply_styles.click, apply, inputs=fields, outputs=fields)
+
+
+def bind_send(
+    manager: PipelineManager, tab: GenerationTab[Any], tabs: gr.Tabs, img2img: SourceTab, inpaint: SourceTab
+) -> None:
+    """Binds the buttons under a tab's gallery."""
+    picked = [tab.panel.pictures, tab.panel.selected]
+    for button, target in ((tab.panel.send_img2img, img2img), (tab.panel.send_inpaint, inpaint)):
+
+        def send(pictures: list[GeneratedImage], selected: int, target: SourceTab = target) -> Answer:
+            picture = picture_at(pictures, selected)
+            settings = manager.settings.settings
+            values = pasted_values(manager, picture.infotext, target.tab.form.model).values
+            sent = sent_values(values, seed=settings.send_seed)
+            if settings.send_size:
+                sent |= {"width": picture.image.width, "height": picture.image.height}
+            return {
+                **target.tab.show(sent),
+                target.source: source_value(target, picture_source(picture)),
+                tabs: gr.Tabs(selected=target.tab.form.prefix),
+            }
+
+        on(button.click, send, inputs=picked, outputs=[*target.tab.outputs, target.source, tabs])
+    outputs = [tab.panel.log, tab.panel.download]
+    on(tab.panel.save.click, lambda *at: _save(manager, tab, *at), inputs=picked, outputs=outputs)
+    on(tab.panel.zip.click, lambda pictures: _zip(tab, pictures), inputs=picked[:1], outputs=outputs)
+
+
+def bind_png_info(
+    manager: PipelineManager,
+    info: PngInfo,
+    tabs: gr.Tabs,
+    txt2img: GenerationTab[Any],
+    img2img: SourceTab,
+    inpaint: SourceTab,
+) -> None:
+    """Binds PNG Info's send buttons: every field that the picture's record names is filled."""
+
+    def to_txt2img(infotext: str) -> Answer:
+        if not infotext:
+            raise InvalidRequest(NOTHING_FOUND)
+        return {**show_infotext(manager, txt2img, infotext), tabs: gr.Tabs(selected="txt2img")}
+
+    on(info.send["txt2img"].click, to_txt2img, inputs=[info.infotext], outputs=[*txt2img.outputs, tabs])
+    for target in (img2img, inpaint):
+        name = target.tab.form.prefix
+
+        def to_source(event: Event, target: SourceTab = target, name: str = name) -> Answer:
+            path, infotext = event[info.image], event[info.infotext]
+            if not path:
+                raise InvalidRequest(NO_PICTURE)
+            filled = show_infotext(manager, target.tab, infotext) if infotext else {}
+            return {**filled, target.source: source_value(target, path), tabs: gr.Tabs(selected=name)}
+
+        on(
+            info.send[name].click,
+            to_source,
+            inputs={info.image, info.infotext},
+            outputs=[*target.tab.outputs, target.source, tabs],
+        )
+
+
+def source_value(target: SourceTab, picture: Any) -> Any:
+    """`picture` (a file or an image) as the target's component takes it."""
+    if isinstance(target.source, gr.ImageEditor):
+        return {"background": picture, "layers": [], "composite": picture}
+    return picture
+
+
+def _save(manager: PipelineManager, tab: GenerationTab[Any], pictures: list[GeneratedImage], selected: int) -> Answer:
+    only_selected = manager.settings.settings.save_selected_only
+    chosen = [picture_at(pictures, selected)] if only_selected else pictures
+    saved = manager.save_copies(chosen)
+    words = [SAVED.format(path=path) for path in saved] or [NOT_SAVED]
+    return {tab.panel.log: log_html(words)}
+
+
+def _zip(tab: GenerationTab[Any], pictures: list[GeneratedImage]) -> Answer:
+    if not pictures:
+        raise InvalidRequest(NO_PICTURE)
+    folder = Path(tempfile.mkdtemp(prefix="pictures-"))
+    archive = folder / "pictures.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for number, picture in enumerate(pictures):
+            if picture.path is not None:
+                target.write(picture.path, f"{number:03d}-{picture.path.name}")
+            else:
+                with target.open(f"{number:03d}-{picture.seed}.png", "w") as entry:
+                    picture_source(picture).save(entry, format="PNG")
+    return {tab.panel.download: gr.update(value=str(archive), visible=True)}

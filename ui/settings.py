@@ -1,0 +1,134 @@
+"""The Settings tab: every declared option by section, with search; applied at once and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from schema.fields import fields_of
+from schema.settings import Settings, cast_value
+from ui.events import Answer, Event, on
+from ui.form import Form
+
+if TYPE_CHECKING:
+    from pipelines.manager import PipelineManager
+
+PREFIX = "setting"
+APPLY, SEARCH, SEARCH_HINT = "Apply settings", "Search settings", "Search by label or key"
+UNCHANGED, CHANGED, ONE_CHANGED = "Nothing was changed.", "{count} settings were changed: {names}.", "Changed: {names}."
+PAGE_OPTIONS = (
+    "keyedit_precision_attention",
+    "keyedit_precision_extra",
+    "keyedit_delimiters",
+    "keyedit_move",
+    "show_progress_in_title",
+)
+"""Options that the page's script reads."""
+
+QUICK = frozenset({"sd_model_checkpoint"})
+"""Options that have their control above the tabs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsTab:
+    """The tab's form.
+
+    Attributes:
+        options_html: Hidden element that hands `PAGE_OPTIONS` to the page's script.
+    """
+
+    manager: PipelineManager
+    form: Form[Settings]
+    options_html: gr.HTML
+
+    def bind_load(self, page: gr.Blocks) -> None:
+        """Shows the settings in force whenever the page is opened: another page may have changed them."""
+
+        def show() -> Answer:
+            now = self.manager.settings.settings
+            values = {name: listed(getattr(now, name)) for name in self.form.components}
+            return {**self.form.updates(values), self.options_html: page_options_html(now)}
+
+        on(page.load, show, outputs=[*self.form.outputs, self.options_html])
+
+
+def build_settings(manager: PipelineManager, tabs: Iterable[str]) -> SettingsTab:
+    """Lays the tab out in the current context and binds Apply.
+
+    Args:
+        tabs: Names of the page's tabs, for the options that choose among them.
+    """
+    own_lists = {"tabs": list(tabs), "setting_keys": [field.name for field in fields_of(Settings)]}
+    form = Form(Settings, PREFIX, lambda name: own_lists.get(name) or manager.choices(name))
+    fields = [form.field(name) for name in form.names if name not in QUICK]
+    sections = [(section, list(group)) for section, group in groupby(fields, lambda field: field.control.section or "")]
+    with gr.Row(elem_id="settings_bar", elem_classes="settings-bar", equal_height=True):
+        gr.Textbox(
+            label=SEARCH, show_label=False, container=False, placeholder=SEARCH_HINT, elem_id="settings_search", scale=3
+        )
+        apply = gr.Button(APPLY, variant="primary", elem_id="settings_submit", scale=1, min_width=140, size="md")
+    said = gr.HTML("", elem_id="settings_result", elem_classes="run-log", padding=False)
+    with gr.Row(elem_classes="settings-body", equal_height=False):
+        gr.HTML(sections_html([name for name, _ in sections]), elem_id="settings_sections", padding=False)
+        with gr.Column(elem_id="settings_pages", elem_classes="sheet", min_width=280):
+            for number, (section, group) in enumerate(sections):
+                with gr.Column(elem_id=f"settings_page_{number}", elem_classes="settings-page", min_width=0):
+                    gr.HTML(f"<h3>{section}</h3>", padding=False)
+                    for field in group:
+                        form.render(field.name, value=listed(getattr(manager.settings.settings, field.name)))
+
+    def change(event: Event) -> Answer:
+        before = manager.settings.settings
+        now = manager.settings.update(changed_values(form, event, before), restricted=True)
+        changed = [name for name in form.components if getattr(now, name) != getattr(before, name)]
+        return {said: changes_html(form, changed), options: page_options_html(now)}
+
+    options = gr.HTML(page_options_html(manager.settings.settings), elem_id="page_options", visible="hidden")
+    on(apply.click, change, inputs=form.inputs, outputs=[said, options])
+    return SettingsTab(manager=manager, form=form, options_html=options)
+
+
+def changed_values(form: Form[Settings], event: Event, before: Settings) -> dict[str, Any]:
+    """The options of an event that differ from `before`, so that an odd value elsewhere in the file stays as it is.
+
+    Raises:
+        SettingsError: If a value cannot be used.
+    """
+    typed = form.values(event)
+    return {
+        name: value
+        for name, value in typed.items()
+        if value is not None and cast_value(name, value) != getattr(before, name)
+    }
+
+
+def listed(value: Any) -> Any:
+    """A setting's value as a component takes it: a tuple is a list."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def changes_html(form: Form[Settings], changed: list[str]) -> str:
+    """One sentence on what was changed."""
+    if not changed:
+        return f'<p role="status">{UNCHANGED}</p>'
+    names = ", ".join(form.field(name).control.label for name in changed)
+    words = ONE_CHANGED.format(names=names) if len(changed) == 1 else CHANGED.format(count=len(changed), names=names)
+    return f'<p role="status">{words}</p>'
+
+
+def sections_html(names: list[str]) -> str:
+    """The list of pages; shortcuts.js shows the page that is chosen."""
+    buttons = "".join(f'<button type="button" data-page="{number}">{name}</button>' for number, name in enumerate(names))
+    return f'<nav class="sections" aria-label="Settings">{buttons}</nav>'
+
+
+def page_options_html(settings: Settings) -> str:
+    """`PAGE_OPTIONS` as JSON in an attribute."""
+    values = {name: getattr(settings, name) for name in PAGE_OPTIONS}
+    text = json.dumps(values).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return f'<div data-options="{text}"></div>'
