@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING
 
+from schema.environment import set_up_libraries, set_up_logging
 from schema.errors import StartupError
 from schema.flags import Flags, parse_flags
 from schema.paths import Paths
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 logger = logging.getLogger("webui")
+
+# Gradio takes the theme from the address.
+THEME_SCRIPT = """<script>
+const address = new URL(location.href);
+if (!address.searchParams.has("__theme")) {
+    address.searchParams.set("__theme", "THEME");
+    location.replace(address);
+}
+</script>"""
 
 
 def main(argv: list[str]) -> int:
@@ -33,6 +43,8 @@ def main(argv: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        gc.freeze()  # Everything is saved: looking through all objects once more would only delay the end.
     return 0
 
 
@@ -84,32 +96,9 @@ def build_app(flags: Flags, paths: Paths, manager: PipelineManager) -> FastAPI:
             build_ui(manager),
             allowed_paths=[str(folder.absolute()) for folder in served],
             blocked_paths=[str(path) for path in paths.private_files],
+            head=THEME_SCRIPT.replace("THEME", flags.theme) if flags.theme else None,
         )
     return app
-
-
-def set_up_logging(flags: Flags) -> None:
-    """Our messages on standard error, and only the warnings of libraries that chat."""
-    logging.basicConfig(level=flags.loglevel, format="%(message)s")
-    for name in ("uvicorn", "httpx", "httpcore", "PIL", "matplotlib", "asyncio"):
-        if flags.loglevel != "DEBUG":
-            logging.getLogger(name).setLevel(logging.WARNING)
-    if flags.api_log:
-        logging.getLogger("uvicorn.access").setLevel(logging.INFO)
-
-
-def set_up_libraries(paths: Paths) -> None:
-    """Keeps libraries from calling home and from writing outside the data folder. Comes before their import."""
-    defaults = {
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(paths.cache / "gradio"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from schema.errors import StartupError
-
-# oneDNN reorders convolution weights into fresh buffers at every call. Above 32 MiB glibc maps such a buffer anew each
-# time and the kernel clears it page by page; with these it keeps and reuses it. `tools/bench/cpu_unet.py` measures it.
-GLIBC_THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
-
-
-_TCMALLOC = ("usr/lib/*/libtcmalloc_minimal.so.4", "usr/lib*/libtcmalloc_minimal.so.4", "usr/lib/*/libtcmalloc.so.4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,21 +113,3 @@ def empty_cache(device: torch.device) -> None:
         torch.xpu.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-
-
-def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables a launcher sets before Python starts, so that generation on the CPU reuses its memory.
-
-    Args:
-        environment: The present variables; those already set are left alone.
-
-    Returns:
-        The variables to add: `LD_PRELOAD` of tcmalloc where it is installed, else glibc's thresholds; none elsewhere
-        than on Linux.
-    """
-    if not sys.platform.startswith("linux") or "LD_PRELOAD" in environment:
-        return {}
-    tcmalloc = next((path for pattern in _TCMALLOC for path in sorted(Path("/").glob(pattern))), None)
-    if tcmalloc:
-        return {"LD_PRELOAD": str(tcmalloc)}
-    return {name: value for name, value in GLIBC_THRESHOLDS.items() if name not in environment}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.adapters.lora import LoraLibrary
+from pipelines.adapters.lora_files import LoraLibrary
 from pipelines.checkpoints.hashes import HashCache
 from pipelines.checkpoints.load import native_size
 from pipelines.checkpoints.model import CheckpointInfo, LoadedModel

@@ -490,23 +490,21 @@ def _if_different(text: str, other: str) -> str | None:
 
 
 def _hires_size(request: Txt2ImgRequest, settings: Settings) -> HiresSize:
-    """A1111's legacy fields `firstphase_*` make width and height the final size.
+    """A1111's legacy fields `firstphase_*` replace the size of the first pass; the scale applies to them.
 
     Source: A1111 modules/processing.py, StableDiffusionProcessingTxt2Img.__post_init__.
     """
-    width, height, scale = request.width, request.height, request.hr_scale
-    resize_x, resize_y = request.hr_resize_x, request.hr_resize_y
+    width, height = request.width, request.height
     if request.firstphase_width or request.firstphase_height:
-        resize_x, resize_y = width, height
         width, height = request.firstphase_width, request.firstphase_height
-    if not (width and height):
-        raise InvalidRequest("firstphase_width and firstphase_height must both be given, or neither.")
+        if not (width and height):
+            raise InvalidRequest("Give both firstphase_width and firstphase_height, or neither.")
     return hires_size(
         width=width,
         height=height,
-        scale=scale,
-        resize_x=resize_x,
-        resize_y=resize_y,
+        scale=request.hr_scale,
+        resize_x=request.hr_resize_x,
+        resize_y=request.hr_resize_y,
         old_behavior=settings.use_old_hires_fix_width_height,
     )
 

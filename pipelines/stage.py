@@ -119,7 +119,7 @@ class Stage:
             options=self.plan.encode,
             embeddings=self._embeddings(model, texts.loras),
             cache=self.cache,
-            weights_key=texts.loras,
+            weights_key=self.models.patcher(model).active,
         )
         self.extra |= encoded.infotext
         return encoded.batch

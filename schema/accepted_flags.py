@@ -99,4 +99,4 @@ ACCEPTED = (
     Accepted(names="max-batch-count", values="one", note=_NOTHING),
     Accepted(names="directml", values="optional", note="DirectML is not supported"),
 )
-"""In no particular order. The launcher acts on `skip-install`, `schema.flags` on the values of `use-cpu`, `device-id`."""
+"""In no particular order. The launcher acts on `skip-install`; `schema.flags` reads the values of two."""

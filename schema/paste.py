@@ -6,6 +6,7 @@ get_hr_sampler_and_scheduler.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -202,7 +203,9 @@ def _declared_values(
             continue
         written = parsed.fields[key]
         try:
-            value = _checkpoint(written, names) if declared.name in _CHECKPOINTS else _as_field(declared, written)
+            value = (
+                _checkpoint(written, names) if declared.name in _CHECKPOINTS else _as_field(model, declared, written)
+            )
         except (ValueError, OverflowError) as error:
             notes.append(f"{key}: {written} cannot be used: {_reason(error)}.")
             continue
@@ -230,7 +233,7 @@ def _key_of(declared: Field) -> str | None:
     return place.key if place.part is None else f"{place.key}-{place.part + 1}"
 
 
-def _as_field(declared: Field, written: Any) -> Any:
+def _as_field(model: type[BaseModel], declared: Field, written: Any) -> Any:
     """`written` as the field holds it.
 
     Raises:
@@ -246,8 +249,14 @@ def _as_field(declared: Field, written: Any) -> Any:
         value = _KINDS[kind](place.names.index(written))
     else:
         value = _KINDS[kind](written)
-    annotation: Any = declared.info.rebuild_annotation()
-    return TypeAdapter(annotation).validate_python(value)
+    return _checks(model)[declared.name].validate_python(value)
+
+
+@cache
+def _checks(model: type[BaseModel]) -> Mapping[str, TypeAdapter[Any]]:
+    """Type and bounds of every declared field of `model`."""
+    annotations: dict[str, Any] = {each.name: each.info.rebuild_annotation() for each in fields_of(model)}
+    return {name: TypeAdapter(annotation) for name, annotation in annotations.items()}
 
 
 def _whole(written: Any) -> int:

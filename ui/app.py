@@ -11,7 +11,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from ui.downloads import build_downloads
-from ui.events import on
+from ui.events import Answer, on
 from ui.img2img import build_img2img
 from ui.inpaint import build_inpaint
 from ui.png_info import build_png_info
@@ -54,9 +54,18 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
                 settings = build_settings(manager, TABS)
         quick.bind(page, page_tabs)
         settings.bind_load(page)
-        named = on(page.load, lambda name: name or secrets.token_urlsafe(16), inputs=[browser], outputs=[browser])
+
+        def opened(name: str) -> Answer:
+            name = name or secrets.token_urlsafe(16)
+            answer: Answer = {browser: name, **quick.renew(page_tabs)}
+            for tab in page_tabs:
+                answer |= tab.runner.found_again(name)
+            return answer
+
+        lists = quick.renewal(page_tabs)[1]
+        watched = [tab.runner.watched for tab in page_tabs]
+        on(page.load, opened, inputs=[browser], outputs=[browser, *lists, *watched])
         for tab in page_tabs:
-            tab.runner.bind_reload(named.then)
             bind_paste(manager, tab)
             bind_styles(manager, tab)
             bind_send(manager, tab, tabs, img2img, inpaint)

@@ -54,7 +54,7 @@ class Form(Generic[M]):
             field = self._fields[name]
             elem_id = f"{self.prefix}_{self._elem_name(name, field)}"
             self._initial[name] = options.get("value", self._shown(name, field.default))
-            own = options | {"value": self._initial[name], "elem_id": elem_id}
+            own = {"elem_id": elem_id} | options | {"value": self._initial[name]}
             self.components[name] = _component(field, self._list(field), own)
         return self.components[names[-1]]
 
@@ -110,13 +110,16 @@ class Form(Generic[M]):
         flat = dict(_flatten(values))
         return {self.components[name]: self._update(name, flat[name]) for name in flat if name in self.components}
 
-    def lists(self, *names: str) -> dict[Block, Any]:
+    def lists(self, *names: str, changed_only: bool = False) -> dict[Block, Any]:
         """The event answer that renews every dropdown filled from the live lists `names` (all of them by default)."""
         answer: dict[Block, Any] = {}
         for name, component in self.components.items():
             source = self._fields[name].control.choices
             if isinstance(source, str) and (not names or source in names):
-                answer[component] = gr.update(choices=self._list(self._fields[name]))
+                entries = self._list(self._fields[name])
+                # A page just opened has the lists of the start; each answer costs the browser time.
+                if not changed_only or entries != [value for _, value in component.choices]:
+                    answer[component] = gr.update(choices=entries)
         return answer
 
     @property
@@ -174,12 +177,12 @@ class Form(Generic[M]):
         if shown is None:
             shown = self._initial[name]
         component = self.components[name]
-        if isinstance(component, gr.Slider) and isinstance(shown, int | float):
+        if isinstance(component, gr.Slider) and not component.minimum <= shown <= component.maximum:
             # A pasted value may lie outside what the slider shows; it widens instead of losing the value.
             return gr.update(
                 value=shown, minimum=min(component.minimum, shown), maximum=max(component.maximum, shown)
             )
-        return gr.update(value=shown)
+        return shown
 
 
 def _flat_fields(model: type[BaseModel], outer: str = "") -> Iterable[tuple[str, Field]]:

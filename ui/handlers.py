@@ -31,6 +31,18 @@ GONE = "The job is no longer known to the server. Its pictures are in the output
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watched:
+    """The jobs whose pictures are in a gallery, oldest first.
+
+    Attributes:
+        first: Index of the first one that nobody follows yet.
+    """
+
+    jobs: tuple[str, ...] = ()
+    first: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runner:
     """One tab's connection between its Generate button and the engine's queue.
 
@@ -39,7 +51,7 @@ class Runner:
 
     Attributes:
         browser: BrowserState: an unguessable name of this browser, which owns its jobs.
-        watched: State: ids of the jobs whose pictures are in the gallery, oldest first.
+        watched: State: a `Watched`; whenever it changes, the page follows what it names.
     """
 
     manager: PipelineManager
@@ -54,28 +66,23 @@ class Runner:
 
         def submit(event: Event) -> Answer:
             job = self.manager.submit(read(event), owner=self._owner(event[self.browser]))
-            return {self.watched: [*self._busy(event[self.watched]), job.id]}
-
-        def latest(watched: list[str]) -> AsyncIterator[Answer]:
-            return self._follow(watched, first=len(watched) - 1)
+            before = self._busy(event[self.watched])
+            return {self.watched: Watched(jobs=(*before, job.id), first=len(before))}
 
         for button in (self.row.generate, self.row.queue):
-            submitted = on(
-                button.click,
-                submit,
-                inputs={*inputs, self.browser, self.watched},
-                outputs=[self.watched],
-                trigger_mode="multiple",
-            )
-            on(submitted.success, _stream(latest), inputs=[self.watched], outputs=self._outputs)
+            sources = {*inputs, self.browser, self.watched}
+            on(button.click, submit, inputs=sources, outputs=[self.watched], trigger_mode="multiple")
+        on(self.watched.change, self.follow, inputs=[self.watched], outputs=self._outputs, trigger_mode="multiple")
         on(self.row.interrupt.click, self._interrupt, inputs=[self.watched])
         on(self.row.skip.click, self._skip, inputs=[self.watched])
         on(self.panel.gallery.select, self._select, inputs=[self.panel.pictures], outputs=self._selection)
 
-    def bind_reload(self, loaded: Callable[..., Any]) -> None:
-        """Follows this browser's jobs again when the page is opened (`loaded` is the event that runs then)."""
-        found = on(loaded, self._mine, inputs=[self.browser], outputs=[self.watched])
-        on(found.then, _stream(self._follow), inputs=[self.watched], outputs=self._outputs)
+    def found_again(self, browser: str) -> Answer:
+        """The event answer that makes a page which was just opened follow this browser's jobs."""
+        jobs = self.manager.jobs(self._owner(browser))
+        active = [job.id for job in jobs if not job.finished]
+        wanted = active or [job.id for job in jobs[-1:]]
+        return {self.watched: Watched(jobs=tuple(wanted))} if wanted else {}
 
     @property
     def _outputs(self) -> list[Any]:
@@ -88,25 +95,19 @@ class Runner:
     def _owner(self, browser: str | None) -> str:
         return f"{browser or secrets.token_urlsafe(12)}/{self.tab}"
 
-    def _busy(self, watched: list[str]) -> list[str]:
+    def _busy(self, watched: Watched) -> tuple[str, ...]:
         """The watched jobs when one of them still runs: a new one then joins their gallery."""
-        jobs = [job for job in map(self.manager.job, watched) if job is not None]
-        return watched if any(not job.finished for job in jobs) else []
+        return watched.jobs if self._current(watched) else ()
 
-    def _mine(self, browser: str | None) -> list[str]:
-        jobs = self.manager.jobs(self._owner(browser)) if browser else []
-        active = [job.id for job in jobs if not job.finished]
-        return active or [job.id for job in jobs[-1:]]
-
-    def _current(self, watched: list[str]) -> Job | None:
-        jobs = [job for job in map(self.manager.job, watched) if job is not None and not job.finished]
+    def _current(self, watched: Watched) -> Job | None:
+        jobs = [job for job in map(self.manager.job, watched.jobs) if job is not None and not job.finished]
         return jobs[0] if jobs else None
 
-    def _interrupt(self, watched: list[str]) -> None:
+    def _interrupt(self, watched: Watched) -> None:
         if job := self._current(watched):
             self.manager.interrupt(job.id)
 
-    def _skip(self, watched: list[str]) -> None:
+    def _skip(self, watched: Watched) -> None:
         if job := self._current(watched):
             self.manager.skip(job.id)
 
@@ -116,14 +117,14 @@ class Runner:
             return {self.panel.selected: 0}
         return {self.panel.selected: index, self.panel.infotext: infotext_html(pictures[index].infotext)}
 
-    async def _follow(self, watched: list[str], first: int = 0) -> AsyncIterator[Answer]:
-        """Shows the jobs of `watched` from index `first` on, one after the other, above the pictures before them."""
+    async def follow(self, watched: Watched) -> AsyncIterator[Answer]:
+        """Shows the watched jobs from the first new one on, one after the other, beside the pictures before them."""
         # A stream must answer at least once: Gradio empties every output of one that never does.
         yield {self.panel.progress: progress_html(None)}
-        for place, job_id in enumerate(watched):
-            if place < first:
+        for place, job_id in enumerate(watched.jobs):
+            if place < watched.first:
                 continue
-            earlier = [job for job in map(self.manager.job, watched[:place]) if job is not None]
+            earlier = [job for job in map(self.manager.job, watched.jobs[:place]) if job is not None]
             while any(not job.finished for job in earlier):
                 await asyncio.sleep(POLL_S)
             job = self.manager.job(job_id)
@@ -178,13 +179,3 @@ class Runner:
 def finished_images(job: Job) -> tuple[GeneratedImage, ...]:
     """The pictures of a job: grids first once it is done, those finished so far before."""
     return job.result.images if job.result and job.result.images else job.progress().images
-
-
-def _stream(follow: Callable[[list[str]], AsyncIterator[Answer]]) -> Callable[..., AsyncIterator[Answer]]:
-    """`follow` as an async generator function of one argument, which is what Gradio looks for."""
-
-    async def stream(watched: list[str]) -> AsyncIterator[Answer]:
-        async for answer in follow(watched):
-            yield answer
-
-    return stream

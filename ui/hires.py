@@ -15,6 +15,15 @@ from ui.form import Form
 
 SIZES = "from <b>{width}×{height}</b> to <b>{wider}×{higher}</b>"
 SECOND_PASS = "Other model, sampler or prompts for the second pass"
+SECOND_PASS_FIELDS = {
+    "hr_checkpoint_name": "hr_checkpoint",
+    "hr_sampler_name": "hr_sampler",
+    "hr_scheduler": "hr_scheduler",
+    "hr_cfg": "hr_cfg_scale",
+}
+SECOND_PASS_PROMPTS = {"hr_prompt": "hires_prompt", "hr_negative_prompt": "hires_neg_prompt"}
+"""Field → `elem_id`: A1111 names these without the tab's prefix."""
+
 REFINER = "Refiner"
 REFINER_SWITCH_AT = 0.8
 
@@ -41,9 +50,11 @@ def build_hires(form: Form[Any]) -> gr.HTML:
                 form.render("hr_scale", "hr_resize_x", "hr_resize_y", min_width=150)
             with gr.Accordion(SECOND_PASS, open=False):
                 with gr.Row():
-                    form.render("hr_checkpoint_name", "hr_sampler_name", "hr_scheduler", "hr_cfg", min_width=150)
+                    for name, elem_id in SECOND_PASS_FIELDS.items():
+                        form.render(name, elem_id=elem_id, min_width=150)
                 with gr.Row():
-                    form.render("hr_prompt", "hr_negative_prompt", min_width=200)
+                    for name, elem_id in SECOND_PASS_PROMPTS.items():
+                        form.render(name, elem_id=elem_id, min_width=200)
     return sizes
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from schema.requests import GenerationRequest
 from ui.form import Form
-from ui.handlers import Runner
+from ui.handlers import Runner, Watched
 from ui.hires import build_refiner
 from ui.output_panel import build_output_panel
 from ui.overrides import build_overrides
@@ -59,11 +59,13 @@ def build_generation_tab(
             overrides = build_overrides(form.prefix)
         with gr.Column(scale=6, min_width=340):
             panel = build_output_panel(form.prefix)
+    watched = gr.State(Watched())
+    runner = Runner(manager=manager, tab=form.prefix, row=row, panel=panel, browser=browser, watched=watched)
     tab = GenerationTab(
         form=form,
         row=row,
         panel=panel,
-        runner=Runner(manager=manager, tab=form.prefix, row=row, panel=panel, browser=browser, watched=gr.State([])),
+        runner=runner,
         seed_row=seed_row,
         refiner=refiner,
         overrides=overrides,

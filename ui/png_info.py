@@ -16,7 +16,6 @@ from ui.components import picture_input
 from ui.events import Answer, on
 from ui.init_images import read_upload
 from ui.output_panel import infotext_html
-from ui.transfer import pasted_values
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
@@ -61,7 +60,7 @@ def build_png_info(manager: PipelineManager) -> PngInfo:
         if not path:
             return {table: empty_html(EMPTY), infotext: ""}
         found, chunks = read_picture(path)
-        notes = pasted_values(manager, found, Txt2ImgRequest).notes if found else ()
+        notes = manager.paste(found, Txt2ImgRequest).notes if found else ()
         return {table: info_html(found, chunks, notes), infotext: found}
 
     on(image.change, read, inputs=[image], outputs=[table, infotext])  # type: ignore[attr-defined]

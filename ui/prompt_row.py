@@ -97,7 +97,7 @@ def _bind_counter(form: Form[Any], name: str, manager: PipelineManager) -> None:
     counter = gr.HTML(counter_html(0, 75), elem_id=f"{form.prefix}_{kind}", elem_classes="token-counter", padding=False)
 
     def count(text: str) -> str:
-        return counter_html(*manager.token_count(text))
+        return counter_html(*manager.token_count(text, negative=name == "negative_prompt"))
 
     on(form[name].change, count, inputs=[form[name]], outputs=[counter], trigger_mode="always_last")  # type: ignore[attr-defined]
 

@@ -48,13 +48,16 @@ class Quicksettings:
         sizes = [tab.form[name] for tab in tabs for name in ("width", "height")]
 
         async def follow(native: int, *shown: int) -> AsyncIterator[Answer]:
-            while True:
-                status = self.manager.model_status()
-                yield {self.status: status_html(status), self.checkpoint: gr.update(value=status.title)}
-                if not status.loading:
-                    break
+            status = self.manager.model_status()
+            while status.loading:
+                yield {self.status: status_html(status)}
                 await asyncio.sleep(POLL_S)
-            answer: Answer = {self.native: status.native_size}
+                status = self.manager.model_status()
+            answer: Answer = {
+                self.status: status_html(status),
+                self.checkpoint: status.title or None,
+                self.native: status.native_size,
+            }
             if status.native_size != native:
                 # Only sizes that nobody touched follow the model.
                 answer |= {
@@ -71,7 +74,6 @@ class Quicksettings:
         on(chosen.success, follow, inputs=[self.native, *sizes], outputs=outputs)
         read_again, lists = self.renewal(tabs)
         on(self.refresh.click, read_again, outputs=lists)
-        on(page.load, lambda: self.renew(tabs), outputs=lists)
         on(page.load, follow, inputs=[self.native, *sizes], outputs=outputs)
 
     def renew(self, tabs: Sequence[GenerationTab[Any]], *, read_again: bool = False) -> Answer:
@@ -79,7 +81,7 @@ class Quicksettings:
         titles = self.manager.refresh("checkpoints") if read_again else self.manager.choices("checkpoints")
         answer: Answer = {self.checkpoint: gr.update(choices=titles), self.problems: self._problems_html()}
         for tab in tabs:
-            answer |= tab.form.lists()
+            answer |= tab.form.lists(changed_only=not read_again)
         return answer
 
     def renewal(self, tabs: Sequence[GenerationTab[Any]]) -> tuple[Callable[[], Answer], list[Component]]:

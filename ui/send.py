@@ -16,7 +16,7 @@ from ui.img2img import SourceTab
 from ui.output_panel import log_html, picture_source
 from ui.png_info import PngInfo
 from ui.tab import NO_PICTURE, GenerationTab, picture_at
-from ui.transfer import pasted_values, sent_values, show_infotext
+from ui.transfer import sent_values, show_infotext
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
@@ -54,7 +54,7 @@ def bind_send(
         def send(pictures: list[GeneratedImage], selected: int, target: SourceTab = target) -> Answer:
             picture = picture_at(pictures, selected)
             settings = manager.settings.settings
-            values = pasted_values(manager, picture.infotext, target.tab.form.model).values
+            values = manager.paste(picture.infotext, target.tab.form.model).values
             sent = sent_values(values, seed=settings.send_seed)
             if settings.send_size:
                 sent |= {"width": picture.image.width, "height": picture.image.height}

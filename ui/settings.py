@@ -40,21 +40,25 @@ class SettingsTab:
 
     Attributes:
         options_html: Hidden element that hands `PAGE_OPTIONS` to the page's script.
+        shown: State: the settings that the components show.
     """
 
     manager: PipelineManager
     form: Form[Settings]
     options_html: gr.HTML
+    shown: gr.State
 
     def bind_load(self, page: gr.Blocks) -> None:
-        """Shows the settings in force whenever the page is opened: another page may have changed them."""
+        """Shows what was changed since the page was built, whenever it is opened."""
 
-        def show() -> Answer:
+        def show(shown: Settings) -> Answer:
             now = self.manager.settings.settings
             values = {name: listed(getattr(now, name)) for name in self.form.components}
-            return {**self.form.updates(values), self.options_html: page_options_html(now)}
+            changed = {name: value for name, value in values.items() if value != listed(getattr(shown, name))}
+            return {**self.form.updates(changed), self.options_html: page_options_html(now, opened=True), self.shown: now}
 
-        on(page.load, show, outputs=[*self.form.outputs, self.options_html])
+        outputs = [*self.form.outputs, self.options_html, self.shown]
+        on(page.load, show, inputs=[self.shown], outputs=outputs)
 
 
 def build_settings(manager: PipelineManager, tabs: Iterable[str]) -> SettingsTab:
@@ -86,11 +90,11 @@ def build_settings(manager: PipelineManager, tabs: Iterable[str]) -> SettingsTab
         before = manager.settings.settings
         now = manager.settings.update(changed_values(form, event, before), restricted=True)
         changed = [name for name in form.components if getattr(now, name) != getattr(before, name)]
-        return {said: changes_html(form, changed), options: page_options_html(now)}
+        return {said: changes_html(form, changed), options: page_options_html(now, opened=True)}
 
     options = gr.HTML(page_options_html(manager.settings.settings), elem_id="page_options", visible="hidden")
     on(apply.click, change, inputs=form.inputs, outputs=[said, options])
-    return SettingsTab(manager=manager, form=form, options_html=options)
+    return SettingsTab(manager=manager, form=form, options_html=options, shown=gr.State(manager.settings.settings))
 
 
 def changed_values(form: Form[Settings], event: Event, before: Settings) -> dict[str, Any]:
@@ -127,8 +131,8 @@ def sections_html(names: list[str]) -> str:
     return f'<nav class="sections" aria-label="Settings">{buttons}</nav>'
 
 
-def page_options_html(settings: Settings) -> str:
-    """`PAGE_OPTIONS` as JSON in an attribute."""
+def page_options_html(settings: Settings, *, opened: bool = False) -> str:
+    """`PAGE_OPTIONS` as JSON in an attribute; `data-opened` tells that the page has the values in force."""
     values = {name: getattr(settings, name) for name in PAGE_OPTIONS}
     text = json.dumps(values).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return f'<div data-options="{text}"></div>'
+    return f'<div data-options="{text}" data-opened="{int(opened)}"></div>'

@@ -8,27 +8,16 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from schema.errors import InvalidRequest
-from schema.infotext import parse_infotext
-from schema.paste import PastedValues, to_request_values
 from ui.events import Answer
 from ui.overrides import override_chips
 from ui.tab import GenerationTab
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from pipelines.manager import PipelineManager
 
 NOTHING_TO_PASTE = "There is nothing to paste: the prompt box is empty and no picture was made yet."
 SENT_FIELDS = ("prompt", "negative_prompt", "styles", "steps", "sampler_name", "scheduler", "cfg_scale")
 """What goes along when a picture is sent to another tab, besides seed and size where the settings say so."""
-
-
-def pasted_values(manager: PipelineManager, infotext: str, model: type[BaseModel]) -> PastedValues:
-    """What `infotext` sets in a form of `model`, with notes on what could not be used."""
-    settings = manager.settings.settings
-    parsed = parse_infotext(infotext, settings=settings)
-    return to_request_values(parsed, model, settings=settings, names=manager.name_resolver())
 
 
 def show_infotext(manager: PipelineManager, tab: GenerationTab[Any], infotext: str) -> Answer:
@@ -39,7 +28,7 @@ def show_infotext(manager: PipelineManager, tab: GenerationTab[Any], infotext: s
     """
     if not infotext.strip():
         raise InvalidRequest(NOTHING_TO_PASTE)
-    pasted = pasted_values(manager, infotext, tab.form.model)
+    pasted = manager.paste(infotext, tab.form.model)
     if pasted.notes:
         gr.Info("\n".join(pasted.notes), title="", duration=8)
     return tab.show(pasted.values) | tab.show_overrides(override_chips(pasted.overrides))

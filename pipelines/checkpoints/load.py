@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +11,7 @@ from torch import nn
 
 from pipelines.checkpoints.detect import detect
 from pipelines.checkpoints.folder import load_folder, load_folder_vae
+from pipelines.checkpoints.layout import read_json
 from pipelines.checkpoints.libraries import AutoencoderKL, UNet2DConditionModel
 from pipelines.checkpoints.model import CheckpointInfo, Family, LoadedModel, Prediction
 from pipelines.checkpoints.single_file import load_single_file, load_single_file_vae, load_vae_file
@@ -51,7 +50,7 @@ def load_checkpoint(info: CheckpointInfo, policy: DevicePolicy, *, vae_path: Pat
         tokenizers=tuple(clip_tokenizer(pad=pad) for pad in padding_tokens(found.family)),
         alphas_cumprod=parts.alphas_cumprod,
         unet_in_channels=found.in_channels,
-        native_size=native_size(info.path),
+        native_size=native_size(info.path, prediction),
         device=policy.device,
         dtype=policy.dtype,
         vae_dtype=policy.vae_dtype,
@@ -117,26 +116,26 @@ def padding_tokens(family: Family) -> tuple[str, ...]:
     return by_family[family]
 
 
-def native_size(path: Path) -> int:
+def native_size(path: Path, prediction: Prediction | None = None) -> int:
     """Side in pixels the checkpoint at `path` was trained at, told without loading it.
+
+    Args:
+        prediction: As probed; Stable Diffusion 2 predicting velocity was trained at 768, predicting noise at 512.
 
     Raises:
         CheckpointError: If it cannot be read or is of no known kind.
     """
     found = detect(path)
-    if not found.is_folder:
-        return _size_of_family(found.family, found.prediction or Prediction.EPS)
-    unet, vae = (json.loads((path / part / "config.json").read_text(encoding="utf-8")) for part in ("unet", "vae"))
-    return _size_of_configs(unet, vae)
-
-
-def _size_of_configs(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-    sample_size = unet.get("sample_size") or 64
-    side = max(sample_size) if isinstance(sample_size, list | tuple) else sample_size
-    return int(side) * 2 ** (len(vae["block_out_channels"]) - 1)
-
-
-def _size_of_family(family: Family, prediction: Prediction) -> int:
-    if family is Family.SD2 and prediction is Prediction.V:
+    if found.is_folder:
+        return _size_of_folder(path)
+    if found.family is Family.SD2 and (prediction or found.prediction) is Prediction.V:
         return 768
-    return _SINGLE_FILE_SIZES[family]
+    return _SINGLE_FILE_SIZES[found.family]
+
+
+def _size_of_folder(path: Path) -> int:
+    sample_size = read_json(path / "unet" / "config.json").get("sample_size") or 64
+    side = max(sample_size) if isinstance(sample_size, list) else sample_size
+    vae = path / "vae" / "config.json"
+    levels = len(read_json(vae).get("block_out_channels", ())) if vae.is_file() else 0
+    return int(side) * 2 ** ((levels or 4) - 1)

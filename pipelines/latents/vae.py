@@ -29,15 +29,12 @@ def encode(vae: AutoencoderKL, images: Tensor, *, generator: torch.Generator | N
     """A sample of the images' scaled latents.
 
     Args:
-        images: RGB, (B, 3, H, W), float in [-1, 1]; H and W are multiples of 8.
+        images: RGB, (B, 3, H, W), float in [-1, 1]; sides that are no multiples of 8 lose what is over.
         generator: CPU generator of the posterior noise, drawn image after image; None draws from torch's global
             generator, as the reference program does.
 
     Returns:
         (B, 4, H/8, W/8) float32 on the VAE's device, multiplied by the scaling factor.
-
-    Raises:
-        ImageError: If H or W is not a multiple of 8.
 
     Source: A1111 modules/sd_samplers_common.py, images_tensor_to_samples; ldm/modules/distributions.
     """
@@ -53,13 +50,10 @@ def encode_mode(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """The most likely latents of the images, **not** scaled: what edit models (InstructPix2Pix) are conditioned on.
 
     Args:
-        images: RGB, (B, 3, H, W), float in [-1, 1]; H and W are multiples of 8.
+        images: RGB, (B, 3, H, W), float in [-1, 1]; sides that are no multiples of 8 lose what is over.
 
     Returns:
         (B, 4, H/8, W/8) float32 on the VAE's device.
-
-    Raises:
-        ImageError: If H or W is not a multiple of 8.
 
     Source: A1111 modules/processing.py, edit_image_conditioning.
     """
@@ -69,10 +63,6 @@ def encode_mode(vae: AutoencoderKL, images: Tensor) -> Tensor:
 @torch.no_grad()
 def _posterior(vae: AutoencoderKL, image: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the latents of one image (1, 3, H, W), float32."""
-    height, width = image.shape[-2:]
-    factor = 2 ** (len(vae.config["block_out_channels"]) - 1)
-    if height % factor or width % factor:
-        raise ImageError(f"The picture is {width}x{height}; both sides must be multiples of {factor}.")
 
     def moments(dtype: torch.dtype) -> Tensor:
         posterior = cast(Any, vae).encode(image.to(vae.device, dtype)).latent_dist

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -213,6 +213,21 @@ class DiffusersUNet:
     def __call__(
         self, x: Tensor, timestep: Tensor, conditioning: ConditioningBatch, image_conditioning: Tensor | None
     ) -> Tensor:
+        count = len(set(conditioning.images))
+        if self._unet.dtype is not torch.float32 or count < 2:
+            return self._call(x, timestep, conditioning, image_conditioning)
+        # Matrix products round differently for different batch sizes. In float32, which is chosen for exactness,
+        # each picture's rows are a call of their own, so that a batch equals its pictures made alone bit for bit.
+        output = torch.empty_like(x)
+        for image in dict.fromkeys(conditioning.images):
+            rows = [row for row, owner in enumerate(conditioning.images) if owner == image]
+            picture = None if image_conditioning is None else image_conditioning[rows]
+            output[rows] = self._call(x[rows], timestep[rows], chosen_rows(conditioning, rows), picture)
+        return output
+
+    def _call(
+        self, x: Tensor, timestep: Tensor, conditioning: ConditioningBatch, image_conditioning: Tensor | None
+    ) -> Tensor:
         dtype = self._unet.dtype
         sample = x if image_conditioning is None else torch.cat([x, image_conditioning.to(x)], dim=1)
         arguments: dict[str, Any] = {}
@@ -227,7 +242,7 @@ class DiffusersUNet:
             arguments["mid_block_additional_residual"] = residuals.mid.to(dtype)
         # A1111 rounds t to half precision with x; bfloat16 would blur t by up to 4 and has no such precedent.
         time = timestep.to(dtype) if dtype is torch.float16 else timestep.float()
-        with resize_after_upsampling(self._unet):
+        with _as_stability_resizes(self._unet, sample):
             output = self._unet(
                 sample.to(dtype),
                 time.to(x.device),
@@ -236,6 +251,25 @@ class DiffusersUNet:
                 **arguments,
             )[0]
         return output.float()
+
+
+def chosen_rows(conditioning: ConditioningBatch, rows: Sequence[int]) -> ConditioningBatch:
+    """`conditioning` of `rows` alone."""
+    chosen = list(rows)
+    return replace(
+        conditioning,
+        cross_attention=conditioning.cross_attention[chosen],
+        pooled=None if conditioning.pooled is None else conditioning.pooled[chosen],
+        time_ids=None if conditioning.time_ids is None else conditioning.time_ids[chosen],
+        images=tuple(conditioning.images[row] for row in chosen),
+        is_uncond=tuple(conditioning.is_uncond[row] for row in chosen),
+    )
+
+
+def _as_stability_resizes(unet: UNet2DConditionModel, sample: Tensor) -> AbstractContextManager[None]:
+    """`resize_after_upsampling` where a side does not halve evenly on every level; else nothing, as it costs time."""
+    factor = 2 ** (len(unet.config["block_out_channels"]) - 1)
+    return nullcontext() if not any(side % factor for side in sample.shape[-2:]) else resize_after_upsampling(unet)
 
 
 @contextmanager

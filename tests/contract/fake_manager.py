@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydantic import BaseModel
 
 from pipelines.checkpoints.download import DOWNLOADS, Download
 from pipelines.jobs import Job, JobQueue
 from schema.errors import InvalidRequest
-from schema.infotext import format_infotext, request_parameters
-from schema.paste import NameResolver
+from schema.infotext import format_infotext, parse_infotext, request_parameters
+from schema.paste import NameResolver, PastedValues, to_request_values
 from schema.requests import LATENT_UPSCALE_MODES, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from schema.results import GeneratedImage, GenerationResult
 
@@ -108,7 +109,7 @@ class FakeManager:
     def problem_files(self) -> list[tuple[str, str]]:
         return [("half-a-download.safetensors", "The file ends early: 812 of 2034 MiB are there. Download it again.")]
 
-    def token_count(self, prompt: str, styles: list[str] | None = None) -> tuple[int, int]:
+    def token_count(self, prompt: str, styles: Sequence[str] = (), *, negative: bool = False) -> tuple[int, int]:
         count = len(prompt.replace(",", " ,").split())
         return count, max(1, -(-count // 75)) * 75
 
@@ -128,8 +129,12 @@ class FakeManager:
         self.lists["checkpoints"].append(f"{name}.safetensors")
         return self.outputs / name
 
-    def name_resolver(self) -> NameResolver:
-        return NameResolver(choices=lambda name: self.lists.get(name))
+    def paste(self, infotext: str, request_type: type[BaseModel]) -> PastedValues:
+        settings = self.settings.settings
+        names = NameResolver(choices=lambda name: self.lists.get(name))
+        return to_request_values(
+            parse_infotext(infotext, settings=settings), request_type, settings=settings, names=names
+        )
 
     def save_copies(self, images: Sequence[GeneratedImage]) -> list[Path]:
         folder = self.outputs.parent / "log" / "images"

@@ -84,7 +84,7 @@ def test_sdxl_gets_its_pooled_text_and_sizes():
 def test_control_residuals_reach_the_unet():
     unet = tiny_unet()
     x, t, conditioning = inputs()
-    sizes = [(8, 8), (8, 8), (8, 4), (8, 4), (16, 2), (16, 2)]
+    sizes = [(8, 8), (8, 8), (8, 4), (8, 4), (8, 2), (16, 2)]
 
     def control(x: Tensor, timestep: Tensor, conditioning: ConditioningBatch) -> ControlResiduals:
         down = tuple(torch.full((2, channels, side, side), 0.3) for channels, side in sizes)

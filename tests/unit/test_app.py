@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import app
+from schema.environment import set_up_libraries
 from schema.flags import Flags
 from schema.paths import Paths
 
@@ -48,7 +49,7 @@ def test_refusal_comes_before_the_engine_is_imported():
 def test_libraries_are_told_not_to_call_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "GRADIO_TEMP_DIR"):
         monkeypatch.delenv(name, raising=False)
-    app.set_up_libraries(Paths.from_flags(Flags(data_dir=tmp_path)))
+    set_up_libraries(Paths.from_flags(Flags(data_dir=tmp_path)))
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert os.environ["HF_HUB_OFFLINE"] == os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
     assert os.environ["GRADIO_TEMP_DIR"].startswith(str(tmp_path))
@@ -56,5 +57,5 @@ def test_libraries_are_told_not_to_call_home(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_users_own_environment_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    app.set_up_libraries(Paths.from_flags(Flags(data_dir=tmp_path)))
+    set_up_libraries(Paths.from_flags(Flags(data_dir=tmp_path)))
     assert os.environ["HF_HUB_OFFLINE"] == "0"

@@ -13,13 +13,13 @@ import sys
 import time
 from typing import Any
 
-from pipelines.device import GLIBC_THRESHOLDS
+from tools.launcher import GLIBC_MALLOC
 
 SETTINGS = {
     "plain": ({}, []),
-    "glibc thresholds": (GLIBC_THRESHOLDS, []),
+    "glibc thresholds": (GLIBC_MALLOC, []),
     "prepacked": ({}, ["--prepack"]),
-    "thresholds and prepacked": (GLIBC_THRESHOLDS, ["--prepack"]),
+    "thresholds and prepacked": (GLIBC_MALLOC, ["--prepack"]),
 }
 MODELS = {
     "mini": {"block_out_channels": [64, 128, 192, 192], "sample_size": 16, "cross_attention_dim": 256},

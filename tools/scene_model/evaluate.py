@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tools.scene_model.captions import evaluation_caption
-from tools.scene_model.networks import SHIPPED
+from tools.scene_model.networks import SHIPPED, decode_latents, encode_posterior
 from tools.scene_model.oracle import HEADS, Oracle, judge, load_oracle
 from tools.scene_model.render import render_scene
 from tools.scene_model.sample import (
@@ -85,7 +84,7 @@ def wanted(spec: SceneSpec) -> dict[str, str]:
 
 
 def hits(oracle: Oracle, images: NDArray[np.uint8], specs: list[SceneSpec]) -> dict[str, NDArray[np.bool_]]:
-    """Returns for each head, for `color_pixels` and for `all` (subject, colour, background) which pictures are right."""
+    """Returns which pictures are right: by head, by `color_pixels`, and in `all` of subject, colour and background."""
     seen, answers = judge(oracle, images), [wanted(spec) for spec in specs]
     right = {
         name: np.array([word == answer[name] for word, answer in zip(seen[name], answers, strict=True)])
@@ -117,8 +116,8 @@ def through_vae(painter: Painter, images: NDArray[np.uint8]) -> NDArray[np.uint8
     """Returns the pictures encoded and decoded: what a perfect UNet would reach with this autoencoder."""
     parts: list[NDArray[np.uint8]] = []
     for start in range(0, len(images), 30):
-        latents: Tensor = painter.vae.encode(to_tensor(images[start : start + 30])).latent_dist.mean  # pyright: ignore[reportAttributeAccessIssue]
-        parts.append(to_images(painter.vae.decode(latents, return_dict=False)[0]))
+        latents, _ = encode_posterior(painter.vae, to_tensor(images[start : start + 30]))
+        parts.append(to_images(decode_latents(painter.vae, latents)))
     return np.concatenate(parts)
 
 

@@ -61,8 +61,8 @@ def export(folder: Path, target: Path, sizes: NetworkSizes) -> int:
     """
     target.mkdir(parents=True, exist_ok=True)
     full_text_encoder(folder, sizes).to(torch.float16).save_pretrained(str(target / "text_encoder"))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    load_unet(folder, sizes).to(torch.float16).save_pretrained(str(target / "unet"))
-    load_vae(folder, sizes).to(torch.float16).save_pretrained(str(target / "vae"))
+    load_unet(folder, sizes).half().save_pretrained(str(target / "unet"))
+    load_vae(folder, sizes).half().save_pretrained(str(target / "vae"))
     schedule = {key: value for key, value in SCHEDULE.items() if key != "steps_offset"}
     scheduler = DPMSolverMultistepScheduler(**schedule, algorithm_type="dpmsolver++", use_karras_sigmas=True)
     scheduler.save_pretrained(str(target / "scheduler"))

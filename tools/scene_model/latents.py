@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tools.scene_model.networks import LATENT_FACTOR, SHIPPED, NetworkSizes
+from tools.scene_model.networks import LATENT_FACTOR, SHIPPED, NetworkSizes, encode_posterior, scaling_factor
 from tools.scene_model.render import NATIVE_SIZE, random_scene
 from tools.scene_model.spec import SceneSpec, Subject
 from tools.scene_model.team import Team
@@ -68,9 +68,9 @@ def cache_latents(team: Team, plan: LatentPlan) -> None:
             scenes = [random_scene(seed, plan.image_size) for seed in range(first, first + min(20, plan.part_size))]
             with torch.no_grad():
                 images = to_tensor(np.stack([scene.image for scene in scenes]))
-                mean: Tensor = vae.encode(images).latent_dist.mean  # pyright: ignore[reportAttributeAccessIssue]
+                mean, _ = encode_posterior(vae, images)
             coverage = torch.from_numpy(np.stack([scene.mask for scene in scenes])).float().div(255)[:, None]
-            latents.append((mean * vae.config["scaling_factor"]).half())
+            latents.append((mean * scaling_factor(vae)).half())
             masks.append(F.avg_pool2d(coverage, LATENT_FACTOR).half())
             specs += [scene.spec for scene in scenes]
         words = json.dumps([asdict(spec) for spec in specs])
@@ -84,7 +84,8 @@ def cache_latents(team: Team, plan: LatentPlan) -> None:
 
 def _spec_from_words(words: dict[str, Any]) -> SceneSpec:
     subject = Subject(**words["subject"]) if words["subject"] else None
-    return SceneSpec(**{**words, "subject": subject})
+    others = {key: value for key, value in words.items() if key != "subject"}
+    return SceneSpec(subject=subject, **others)
 
 
 def load_latents(plan: LatentPlan) -> LatentSet:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 CLIP_VOCABULARY_SIZE = 49408
@@ -52,9 +52,9 @@ def build_vae(sizes: NetworkSizes) -> AutoencoderKL:
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=sizes.vae_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        block_out_channels=sizes.vae_channels,  # pyright: ignore[reportArgumentType]
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=sizes.vae_groups,
@@ -103,3 +103,19 @@ def build_text_encoder(sizes: NetworkSizes, vocabulary_size: int, begin: int, en
         pad_token_id=end,
     )
     return CLIPTextModel(config)
+
+
+def encode_posterior(vae: AutoencoderKL, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and standard deviation of the unscaled latents, (n, 4, H/8, W/8), of images in [-1, 1]."""
+    posterior = vae.encode(images).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
+    return posterior.mean, posterior.std
+
+
+def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Returns the images, (n, 3, 8h, 8w), about [-1, 1], of unscaled latents."""
+    return vae.decode(latents, return_dict=False)[0]  # pyright: ignore[reportArgumentType]
+
+
+def scaling_factor(vae: AutoencoderKL) -> float:
+    """Returns what unscaled latents are multiplied by before the UNet sees them."""
+    return float(vae.config["scaling_factor"])

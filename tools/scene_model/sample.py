@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from tools.scene_model.networks import LATENT_CHANNELS, LATENT_FACTOR, TEXT_LENGTH, NetworkSizes
+from tools.scene_model.networks import (
+    LATENT_CHANNELS,
+    LATENT_FACTOR,
+    TEXT_LENGTH,
+    NetworkSizes,
+    decode_latents,
+    scaling_factor,
+)
 from tools.scene_model.render import NATIVE_SIZE
 from tools.scene_model.tokens import compact_vocabulary, load_tokenizer
 from tools.scene_model.train_text import encode, load_text_encoder
@@ -59,7 +67,7 @@ def load_exported_painter(folder: Path) -> Painter:
     tokenizer = load_tokenizer()
 
     def encode_captions(captions: list[str]) -> Tensor:
-        options = {"padding": "max_length", "max_length": TEXT_LENGTH, "truncation": True}
+        options: dict[str, Any] = {"padding": "max_length", "max_length": TEXT_LENGTH, "truncation": True}
         tokens = tokenizer(captions, return_tensors="pt", **options)["input_ids"]
         assert isinstance(tokens, Tensor)
         return encode(text, tokens)
@@ -92,8 +100,7 @@ def _paint_batch(painter: Painter, captions: list[str], options: SamplingOptions
         without, wanted = painter.unet(doubled, timestep, both, return_dict=False)[0].chunk(2)
         guided = without + options.cfg_scale * (wanted - without)
         latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
-    scale = painter.vae.config["scaling_factor"]
-    return to_images(painter.vae.decode(latents / scale, return_dict=False)[0])
+    return to_images(decode_latents(painter.vae, latents / scaling_factor(painter.vae)))
 
 
 def paint(painter: Painter, captions: list[str], options: SamplingOptions) -> NDArray[np.uint8]:

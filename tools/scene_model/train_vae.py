@@ -16,17 +16,21 @@ from torch import Tensor, nn
 
 from tools.scene_model.learning import (
     Averaged,
-    Checkpoint,
     Clock,
     Log,
     Muon,
     load_checkpoint,
     ramp,
-    random_state,
-    restore_random_state,
     save_checkpoint,
 )
-from tools.scene_model.networks import LATENT_FACTOR, SHIPPED, NetworkSizes, build_vae
+from tools.scene_model.networks import (
+    LATENT_FACTOR,
+    SHIPPED,
+    NetworkSizes,
+    build_vae,
+    decode_latents,
+    encode_posterior,
+)
 from tools.scene_model.render import random_scene
 from tools.scene_model.team import Team
 
@@ -50,7 +54,7 @@ class VaePlan:
     sizes: NetworkSizes = SHIPPED
     batch_size: int = 4
     adam_lr: float = 5e-4
-    muon_lr: float = 0.01
+    muon_lr: float = 0.02
     is_decoder_only: bool = False
     save_every_s: float = 120.0
     max_steps: int | None = None
@@ -105,12 +109,11 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
 def vae_loss(vae: AutoencoderKL, images: Tensor, progress: float, *, is_decoder_only: bool) -> tuple[Tensor, Tensor]:
     """Returns the training loss and the mean absolute error of the reconstruction."""
     with torch.set_grad_enabled(not is_decoder_only):
-        posterior = vae.encode(images).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
-    mean, std = posterior.mean, posterior.std
-    output: Tensor = vae.decode(mean + std * torch.randn_like(mean)).sample  # pyright: ignore[reportAttributeAccessIssue]
+        mean, std = encode_posterior(vae, images)
+    output = decode_latents(vae, mean + std * torch.randn_like(mean))
     loss = reconstruction_loss(output, images)
     if not is_decoder_only:
-        divergence = 0.5 * (mean.square() + std.square() - 1 - posterior.logvar).mean()
+        divergence = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()
         guide = (mean[:, :3] - _GUIDE_SCALE * F.avg_pool2d(images, LATENT_FACTOR)).abs().mean()
         loss = loss + 5e-4 * divergence + max(0.05, 0.5 * (1 - progress / 0.6)) * guide
     return loss, (output.detach() - images).abs().mean()
@@ -128,11 +131,11 @@ def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Pa
     return inner, rest
 
 
-def measure_scaling_factor(vae: AutoencoderKL, count: int = 128) -> float:
+def measure_scaling_factor(vae: AutoencoderKL, count: int = 96) -> float:
     """Returns the factor that gives latents of `count` pictures unit standard deviation."""
+    images = np.stack([random_scene(10**12 + index).image for index in range(count)])
     with torch.no_grad():
-        images = np.stack([random_scene(10**12 + index).image for index in range(count)])
-        latents = [vae.encode(to_tensor(images[i : i + 16])).latent_dist.mean for i in range(0, count, 16)]  # pyright: ignore[reportAttributeAccessIssue]
+        latents = [encode_posterior(vae, to_tensor(images[i : i + 16]))[0] for i in range(0, count, 16)]
     return 1.0 / float(torch.cat(latents).std())
 
 
@@ -148,86 +151,100 @@ def load_vae(folder: Path, sizes: NetworkSizes) -> AutoencoderKL:
     return vae
 
 
-def _restore(plan: VaePlan, vae: AutoencoderKL, average: Averaged) -> Checkpoint | None:
-    checkpoint = load_checkpoint(plan.file)
-    if checkpoint is not None:
-        vae.load_state_dict(checkpoint["network"])
-        average.network.load_state_dict(checkpoint["average"])
-    elif plan.is_decoder_only:
-        finished = load_vae(plan.folder, plan.sizes)
-        vae.load_state_dict(finished.state_dict())
-        average.network.load_state_dict(finished.state_dict())
-    return checkpoint
+class VaeTrainer:
+    """The autoencoder with everything its training needs; one step at a time."""
+
+    def __init__(self, team: Team, plan: VaePlan) -> None:
+        self.team, self.plan = team, plan
+        torch.manual_seed(0)
+        self.vae = build_vae(plan.sizes)
+        if plan.is_decoder_only:
+            for part in (self.vae.encoder, self.vae.quant_conv):
+                assert part is not None
+                part.requires_grad_(False)
+        self.average = Averaged(self.vae, 0.998)
+        inner, rest = split_parameters(self.vae)
+        self.parameters = [*inner, *rest]
+        self.muon = Muon(inner, lr=plan.muon_lr)
+        self.adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.clock = Clock(budget_s=plan.budget_s)
+        self.step, self.images = 0, 0
+        self._restore()
+        self.rng = np.random.default_rng([17, int(plan.is_decoder_only), self.step, team.rank])
+        torch.manual_seed(1000 * self.step + team.rank)
+        self.batches = _batches(self.rng, plan.batch_size)
+        self.progress = self.clock.progress
+
+    def _restore(self) -> None:
+        checkpoint = load_checkpoint(self.plan.file)
+        if checkpoint is not None:
+            self.vae.load_state_dict(checkpoint["network"])
+            self.average.network.load_state_dict(checkpoint["average"])
+            self.muon.load_state_dict(checkpoint["muon"])
+            self.adam.load_state_dict(checkpoint["adam"])
+            self.step, self.images = checkpoint["step"], checkpoint["images"]
+            self.clock.spent_s = checkpoint["spent_s"]
+        elif self.plan.is_decoder_only:
+            finished = load_vae(self.plan.folder, self.plan.sizes).state_dict()
+            self.vae.load_state_dict(finished)
+            self.average.network.load_state_dict(finished)
+
+    def save(self) -> None:
+        """Writes the checkpoint; the random generators restart from the step number."""
+        if not self.team.is_lead:
+            return
+        network = self.average.network
+        assert isinstance(network, AutoencoderKL)
+        checkpoint = {
+            "network": self.vae.state_dict(),
+            "average": network.state_dict(),
+            "muon": self.muon.state_dict(),
+            "adam": self.adam.state_dict(),
+            "step": self.step,
+            "images": self.images,
+            "spent_s": self.clock.spent_s,
+            "scaling_factor": measure_scaling_factor(network),
+        }
+        save_checkpoint(self.plan.file, checkpoint)
+
+    def _next_images(self) -> Tensor:
+        """Returns a batch: quarter-size crops of twice the pictures at first, whole pictures later."""
+        pictures = next(self.batches)
+        if self.progress < 0.5 and not self.plan.is_decoder_only:
+            pictures = _crops(np.concatenate([pictures, next(self.batches)]), self.rng)
+        return to_tensor(pictures)
+
+    def train_step(self) -> dict[str, float]:
+        """Learns from one batch and returns the numbers to log."""
+        factor = ramp(self.progress, hold=0.4) * min(1.0, (self.step + 1) / 30)
+        for optimizer, lr in ((self.muon, self.plan.muon_lr), (self.adam, self.plan.adam_lr)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+        images = self._next_images()
+        loss, error = vae_loss(self.vae, images, self.progress, is_decoder_only=self.plan.is_decoder_only)
+        loss.backward()
+        self.clock.tick()
+        norm, self.progress = self.team.average_gradients(self.parameters, 1.0, self.clock.progress)
+        self.muon.step()
+        self.adam.step()
+        self.vae.zero_grad(set_to_none=True)
+        self.step += 1
+        self.images += self.plan.batch_size * self.team.size
+        if self.team.is_lead:
+            self.average.update(self.vae, self.step)
+        return {"loss": loss.item(), "l1": error.item(), "grad": norm, "lr": factor}
 
 
 def train_vae(team: Team, plan: VaePlan) -> None:
     """Trains until the time budget is spent; a later call goes on from the last checkpoint."""
-    torch.manual_seed(team.rank)
-    rng = np.random.default_rng(1000 + team.rank + 77 * plan.is_decoder_only)
-    vae = build_vae(plan.sizes)
-    if plan.is_decoder_only:
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
-    if team.size > 1:
-        torch.manual_seed(0)
-        vae.load_state_dict(build_vae(plan.sizes).state_dict())
-        torch.manual_seed(100 + team.rank)
-    average = Averaged(vae, 0.998)
-    inner, rest = split_parameters(vae)
-    muon = Muon(inner, lr=plan.muon_lr)
-    adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    clock, step, images_seen = Clock(budget_s=plan.budget_s), 0, 0
-    checkpoint = _restore(plan, vae, average)
-    if checkpoint is not None:
-        muon.load_state_dict(checkpoint["muon"])
-        adam.load_state_dict(checkpoint["adam"])
-        restore_random_state(rng, checkpoint["random"])
-        step, images_seen, clock.spent_s = checkpoint["step"], checkpoint["images"], checkpoint["spent_s"]
-        rng = np.random.default_rng([step, team.rank])
-    log, batches = Log(plan.file.stem), _batches(rng, plan.batch_size)
-    saved, progress, first_step = time.monotonic(), clock.progress, step
-
-    def save() -> None:
-        if not team.is_lead:
-            return
-        network: AutoencoderKL = average.network  # pyright: ignore[reportAssignmentType]
-        save_checkpoint(
-            plan.file,
-            {
-                "network": vae.state_dict(),
-                "average": network.state_dict(),
-                "muon": muon.state_dict(),
-                "adam": adam.state_dict(),
-                "random": random_state(rng),
-                "step": step,
-                "images": images_seen,
-                "spent_s": clock.spent_s,
-                "scaling_factor": measure_scaling_factor(network),
-            },
-        )
-
-    while progress < 1.0 and (plan.max_steps is None or step - first_step < plan.max_steps):
-        pictures = next(batches)
-        is_cropped = progress < 0.5 and not plan.is_decoder_only
-        images = to_tensor(_crops(np.concatenate([pictures, next(batches)]), rng) if is_cropped else pictures)
-        factor = ramp(progress, hold=0.4) * min(1.0, (step + 1) / 30)
-        for group in muon.param_groups:
-            group["lr"] = plan.muon_lr * factor
-        for group in adam.param_groups:
-            group["lr"] = plan.adam_lr * factor
-        loss, error = vae_loss(vae, images, progress, is_decoder_only=plan.is_decoder_only)
-        loss.backward()
-        clock.tick()
-        norm, progress = team.average_gradients([*inner, *rest], 1.0, clock.progress)
-        muon.step()
-        adam.step()
-        vae.zero_grad(set_to_none=True)
-        step += 1
-        images_seen += plan.batch_size * team.size
-        average.update(vae, step)
-        log.add({"loss": loss.item(), "l1": error.item(), "grad": norm}, images=images_seen, clock=clock)
+    trainer = VaeTrainer(team, plan)
+    log, saved, first_step = Log(plan.file.stem), time.monotonic(), trainer.step
+    while trainer.progress < 1.0 and (plan.max_steps is None or trainer.step - first_step < plan.max_steps):
+        row = trainer.train_step()
+        if team.is_lead:
+            log.add(row, images=trainer.images, clock=trainer.clock)
         if time.monotonic() - saved > plan.save_every_s:
-            save()
+            trainer.save()
             saved = time.monotonic()
-    save()
+    trainer.save()
     team.wait()

@@ -135,7 +135,16 @@
     document.title = bar && wanted ? `[${bar.dataset.percent}%${eta}] ${TITLE}` : TITLE;
     for (const button of document.querySelectorAll("button.tool:not([title])")) button.title = button.textContent.trim();
   };
-  setInterval(showProgress, 400);
+  const showFirstSettings = () => {
+    const searched = document.querySelector("#settings_search :is(textarea, input)")?.value;
+    if (document.querySelector(".settings-page") && !document.querySelector(".settings-page.shown") && !searched) {
+      showSettings(0);
+    }
+  };
+  setInterval(() => {
+    showProgress();
+    showFirstSettings();
+  }, 300);
 
   document.addEventListener("click", (event) => {
     const copy = event.target.closest?.("button.copy");
@@ -174,9 +183,6 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.(".sections button");
     if (button) showSettings(Number(button.dataset.page));
-    if (event.target.closest?.("#tab_settings-button")) {
-      setTimeout(() => document.querySelector(".settings-page.shown") ?? showSettings(0), 50);
-    }
   });
 
   const remembered = localStorage.getItem(THEME_KEY);
