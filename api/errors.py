@@ -1,9 +1,10 @@
 """Errors to status codes and bodies, in A1111's shape."""
 
 import logging
+from collections.abc import Sequence
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
@@ -16,6 +17,12 @@ def _body(error: str, detail: str, errors: str = "") -> dict[str, str]:
     return {"error": error, "detail": detail, "body": "", "errors": errors}
 
 
+def _validation_answer(problems: Sequence[tuple[tuple[int | str, ...], str, str]]) -> JSONResponse:
+    """FastAPI's answer to a body that does not fit, without the input: it may be a picture, or no JSON value (NaN)."""
+    detail = [{"loc": list(where), "msg": message, "type": kind} for where, message, kind in problems]
+    return JSONResponse({"detail": detail}, status_code=422)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Registers the handlers that turn every error of a route into JSON.
 
@@ -26,13 +33,14 @@ def add_error_handlers(app: FastAPI) -> None:
     def on_webui_error(request: Request, error: WebuiError) -> JSONResponse:
         return JSONResponse(_body(type(error).__name__, str(error), str(error)), status_code=error.status)
 
+    @app.exception_handler(RequestValidationError)
+    def on_invalid_body(request: Request, error: RequestValidationError) -> JSONResponse:
+        return _validation_answer([(tuple(item["loc"]), item["msg"], item["type"]) for item in error.errors()])
+
     @app.exception_handler(ValidationError)
     def on_invalid_value(request: Request, error: ValidationError) -> JSONResponse:
-        detail = [
-            {"loc": ["body", *item["loc"]], "msg": item["msg"], "type": item["type"]}
-            for item in error.errors(include_context=False, include_input=False, include_url=False)
-        ]
-        return JSONResponse(jsonable_encoder({"detail": detail}), status_code=422)
+        found = error.errors(include_context=False, include_input=False, include_url=False)
+        return _validation_answer([(("body", *item["loc"]), item["msg"], item["type"]) for item in found])
 
     @app.exception_handler(HTTPException)
     def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -43,4 +51,4 @@ def add_error_handlers(app: FastAPI) -> None:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return JSONResponse(_body(type(error).__name__, "", str(error)), status_code=500)
 
-    _ = on_webui_error, on_invalid_value, on_http_error, on_defect
+    _ = on_webui_error, on_invalid_body, on_invalid_value, on_http_error, on_defect

@@ -302,6 +302,8 @@ class Txt2ImgRequest(GenerationRequest):
 class SoftInpainting(BaseModel):
     """Soft inpainting: the mask's grey values decide how much changes, per step and at the end.
 
+    Numbers stay whole or broken as given, because the infotext writes them so.
+
     Source: A1111 extensions-builtin/soft-inpainting.
     """
 
@@ -309,40 +311,56 @@ class SoftInpainting(BaseModel):
 
     enabled: Annotated[bool, Control(label="Soft inpainting", infotext=Infotext(key="Soft inpainting enabled"))] = False
     schedule_bias: Annotated[
-        float,
+        int | float,
         P(ge=0, le=8),
-        Control(label="Schedule bias", infotext=Infotext(key="Soft inpainting schedule bias"), step=0.1),
+        Control(kind="slider", label="Schedule bias", infotext=Infotext(key="Soft inpainting schedule bias"), step=0.1),
     ] = 1.0
     preservation_strength: Annotated[
-        float,
+        int | float,
         P(ge=0, le=8),
         Control(
-            label="Preservation strength", infotext=Infotext(key="Soft inpainting preservation strength"), step=0.05
+            kind="slider",
+            label="Preservation strength",
+            infotext=Infotext(key="Soft inpainting preservation strength"),
+            step=0.05,
         ),
     ] = 0.5
     transition_contrast_boost: Annotated[
-        float,
+        int | float,
         P(ge=1, le=32),
         Control(
+            kind="slider",
             label="Transition contrast boost",
             infotext=Infotext(key="Soft inpainting transition contrast boost"),
             step=0.5,
         ),
     ] = 4.0
     mask_influence: Annotated[
-        float,
+        int | float,
         P(ge=0, le=1),
-        Control(label="Mask influence", infotext=Infotext(key="Soft inpainting mask influence"), step=0.05),
+        Control(
+            kind="slider", label="Mask influence", infotext=Infotext(key="Soft inpainting mask influence"), step=0.05
+        ),
     ] = 0.0
     difference_threshold: Annotated[
-        float,
+        int | float,
         P(ge=0, le=8),
-        Control(label="Difference threshold", infotext=Infotext(key="Soft inpainting difference threshold"), step=0.25),
+        Control(
+            kind="slider",
+            label="Difference threshold",
+            infotext=Infotext(key="Soft inpainting difference threshold"),
+            step=0.25,
+        ),
     ] = 0.5
     difference_contrast: Annotated[
-        float,
+        int | float,
         P(ge=0, le=8),
-        Control(label="Difference contrast", infotext=Infotext(key="Soft inpainting difference contrast"), step=0.25),
+        Control(
+            kind="slider",
+            label="Difference contrast",
+            infotext=Infotext(key="Soft inpainting difference contrast"),
+            step=0.25,
+        ),
     ] = 2.0
 
 

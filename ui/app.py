@@ -17,7 +17,7 @@ from ui.inpaint import build_inpaint
 from ui.png_info import build_png_info
 from ui.quicksettings import build_quicksettings
 from ui.send import bind_paste, bind_png_info, bind_send, bind_styles
-from ui.settings import build_settings
+from ui.settings import build_page_options, build_settings
 from ui.theme import build_theme
 from ui.txt2img import build_txt2img
 
@@ -39,6 +39,7 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
     """The whole page, bound to `manager`."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS, fill_width=True) as page:
         browser = gr.BrowserState("", storage_key=BROWSER_KEY, secret=BROWSER_SALT)
+        options = build_page_options(manager)
         quick = build_quicksettings(manager)
         with gr.Tabs(elem_id="tabs", selected="txt2img") as tabs:
             with _tab("txt2img"):
@@ -51,7 +52,7 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
                 png_info = build_png_info(manager)
             with _tab("Settings"):
                 build_downloads(manager, *quick.renewal(page_tabs := (txt2img, img2img.tab, inpaint.tab)))
-                settings = build_settings(manager, TABS)
+                settings = build_settings(manager, options, TABS)
         quick.bind(page, page_tabs)
         settings.bind_load(page)
 

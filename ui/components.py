@@ -1,4 +1,7 @@
-"""Gradio components whose bounds and choices are guides for the eye; the request model is what decides."""
+"""Gradio components whose bounds and choices are guides for the eye; the request model is what decides.
+
+Behaviour is set on the instance: Gradio writes a stub file beside every module that derives from a component.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +11,34 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 
-class OpenSlider(gr.Slider):
+def open_slider(minimum: float, maximum: float, **options: Any) -> gr.Slider:
     """A slider that hands over what was typed: the model's own bounds answer, with the field's name in the sentence."""
+    slider = gr.Slider(minimum, maximum, **options)
+    is_whole = slider.precision == 0
 
-    is_template = True
-
-    def preprocess(self, payload: float | None) -> float | None:  # type: ignore[override]
-        """The number as typed, whole where the slider counts in whole steps."""
+    def as_typed(payload: float | None) -> Any:
         if payload is None:
             return None
-        return round(payload) if self.precision == 0 and float(payload).is_integer() else payload
+        return round(payload) if is_whole and float(payload).is_integer() else payload
+
+    slider.preprocess = as_typed
+    return slider
 
 
-class OpenDropdown(gr.Dropdown):
+def open_dropdown(**options: Any) -> gr.Dropdown:
     """A dropdown whose list may have grown since the page was made; names are checked where they are used."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """The chosen name, or names."""
-        return payload
-
-    def postprocess(self, value: Any) -> Any:
-        """The name, or names, as they are: one that is not in the list is shown empty until it is."""
-        return value
+    dropdown = gr.Dropdown(**options)
+    dropdown.preprocess = _unchanged
+    dropdown.postprocess = _unchanged  # type: ignore[assignment]
+    return dropdown
 
 
-class PictureInput(gr.Image):
-    """A picture field that hands over the uploaded file unread, so that our own bounds apply when it is decoded."""
+def picture_input(label: str, elem_id: str) -> gr.Image:
+    """A field to drop, choose or paste one picture.
 
-    is_template = True
-
-    def preprocess(self, payload: ImageData | None) -> str | None:  # type: ignore[override]
-        """Path of the uploaded file, or a data URL, or None."""
-        if payload is None:
-            return None
-        return payload.url if payload.url and payload.url.startswith("data:") else payload.path
-
-
-def picture_input(label: str, elem_id: str) -> PictureInput:
-    """A field to drop, choose or paste one picture."""
-    return PictureInput(
+    Its value is the path of the uploaded file, or a data URL: the file is not read before our own bounds apply.
+    """
+    image = gr.Image(
         label=label,
         type="filepath",
         image_mode=None,
@@ -58,3 +48,15 @@ def picture_input(label: str, elem_id: str) -> PictureInput:
         elem_id=elem_id,
         elem_classes="source-picture",
     )
+    image.preprocess = _uploaded_file
+    return image
+
+
+def _unchanged(payload: Any) -> Any:
+    return payload
+
+
+def _uploaded_file(payload: ImageData | None) -> Any:
+    if payload is None:
+        return None
+    return payload.url if payload.url and payload.url.startswith("data:") else payload.path

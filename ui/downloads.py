@@ -53,8 +53,7 @@ def build_downloads(manager: PipelineManager, renew: Callable[[], Answer], renew
     running: dict[str, Fetch] = {}
     models = {entry.name: entry for entry in manager.curated()}
     choices = [
-        (ENTRY.format(name=entry.name, size=size_words(entry.size_bytes)), entry.name)
-        for entry in models.values()
+        (ENTRY.format(name=entry.name, size=size_words(entry.size_bytes)), entry.name) for entry in models.values()
     ]
     with gr.Accordion(TITLE, open=False, elem_id="get_a_model"):
         with gr.Row(equal_height=True):

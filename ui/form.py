@@ -12,7 +12,7 @@ from gradio.components import Component
 from pydantic import BaseModel
 
 from schema.fields import Field, fields_of
-from ui.components import OpenDropdown, OpenSlider
+from ui.components import open_dropdown, open_slider
 
 M = TypeVar("M", bound=BaseModel)
 Choices = Callable[[str], list[str]]
@@ -40,6 +40,7 @@ class Form(Generic[M]):
         self._choices = choices
         self._fields = dict(_flat_fields(model))
         self._initial: dict[str, Any] = {}
+        self._built: dict[str, list[Any] | None] = {}
 
     def render(self, *names: str, **options: Any) -> Component:
         """Creates the components of `names` in the current Gradio context; the last one is returned.
@@ -54,8 +55,9 @@ class Form(Generic[M]):
             field = self._fields[name]
             elem_id = f"{self.prefix}_{self._elem_name(name, field)}"
             self._initial[name] = options.get("value", self._shown(name, field.default))
+            self._built[name] = self._list(field)
             own = {"elem_id": elem_id} | options | {"value": self._initial[name]}
-            self.components[name] = _component(field, self._list(field), own)
+            self.components[name] = _component(field, self._built[name], own)
         return self.components[names[-1]]
 
     def __getitem__(self, name: str) -> Component:
@@ -118,7 +120,7 @@ class Form(Generic[M]):
             if isinstance(source, str) and (not names or source in names):
                 entries = self._list(self._fields[name])
                 # A page just opened has the lists of the start; each answer costs the browser time.
-                if not changed_only or entries != [value for _, value in component.choices]:
+                if not changed_only or entries != self._built[name]:
                     answer[component] = gr.update(choices=entries)
         return answer
 
@@ -179,9 +181,7 @@ class Form(Generic[M]):
         component = self.components[name]
         if isinstance(component, gr.Slider) and not component.minimum <= shown <= component.maximum:
             # A pasted value may lie outside what the slider shows; it widens instead of losing the value.
-            return gr.update(
-                value=shown, minimum=min(component.minimum, shown), maximum=max(component.maximum, shown)
-            )
+            return gr.update(value=shown, minimum=min(component.minimum, shown), maximum=max(component.maximum, shown))
         return shown
 
 
@@ -216,16 +216,17 @@ def _base_type(field: Field) -> Any:
 
 def _component(field: Field, choices: list[Any] | None, options: dict[str, Any]) -> Component:
     control = field.control
-    options = {"label": control.label, "info": control.info} | options
+    options = {"label": control.label, "info": control.info, **options}
     match _kind(field):
         case "dropdown":
-            return OpenDropdown(choices=choices, **options)
+            return open_dropdown(choices=choices, **options)
         case "multiselect":
-            return OpenDropdown(choices=choices, multiselect=True, **options)
+            return open_dropdown(choices=choices, multiselect=True, **options)
         case "radio":
             return gr.Radio(choices=choices, **options)
         case "checkbox":
-            return gr.Checkbox(**options | {"value": bool(options["value"])})
+            options["value"] = bool(options["value"])
+            return gr.Checkbox(**options)
         case "slider":
             return _slider(field, options)
         case "number":
@@ -236,8 +237,8 @@ def _component(field: Field, choices: list[Any] | None, options: dict[str, Any])
         case "hidden":
             return gr.Textbox(visible=False, **options)
         case _:
-            typed = {"lines": control.lines, "max_lines": max(control.lines, 12), "placeholder": control.placeholder}
-            return gr.Textbox(**typed | options)
+            options = {"placeholder": control.placeholder, **options}
+            return gr.Textbox(lines=control.lines, max_lines=max(control.lines, 12), **options)
 
 
 def _kind(field: Field) -> str:
@@ -262,4 +263,4 @@ def _slider(field: Field, options: dict[str, Any]) -> Component:
     step = field.control.step or multiple or (1 if whole else 0.01)
     if options["value"] is None:
         options["value"] = minimum
-    return OpenSlider(minimum, maximum, step=step, precision=0 if whole else None, buttons=[], **options)
+    return open_slider(minimum, maximum, step=step, precision=0 if whole else None, buttons=[], **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ REFINER_SWITCH_AT = 0.8
 
 
 @contextmanager
-def switched_group(elem_id: str) -> Iterator[None]:
+def switched_group(elem_id: str) -> Generator[None]:
     """A card whose first checkbox shows or hides everything with the class `switch-body` (style.css does it)."""
     with gr.Column(elem_id=elem_id, elem_classes="switched", min_width=0):
         yield

@@ -47,9 +47,7 @@ def build_img2img(manager: PipelineManager, browser: gr.BrowserState) -> SourceT
         parts.append(picture_input(SOURCE, "img2img_image"))
         form.render("resize_mode")
 
-    tab = build_generation_tab(
-        form, manager, browser, source=lay_out_source, strength=lambda: render_strength(form)
-    )
+    tab = build_generation_tab(form, manager, browser, source=lay_out_source, strength=lambda: render_strength(form))
     source = parts[0]
 
     def read(event: Event) -> Img2ImgRequest:

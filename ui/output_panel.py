@@ -19,7 +19,12 @@ from ui.prompt_row import tool_button
 SAVE, ZIP, REUSE_SEED = "Save a copy", "Save all as Zip", "Reuse seed"
 SEND_IMG2IMG, SEND_INPAINT = "Send to img2img", "Send to inpaint"
 EMPTY = "Your pictures appear here. Write a prompt and press Ctrl+Enter."
-IDLE, QUEUED, SECONDS_LEFT, MINUTES_LEFT = "Ready", "In queue, {count} before this one", "{seconds} s left", "{time} left"
+IDLE, QUEUED, SECONDS_LEFT, MINUTES_LEFT = (
+    "Ready",
+    "In queue, {count} before this one",
+    "{seconds} s left",
+    "{time} left",
+)
 STEP = "step {step} of {steps}"
 PREVIEW_ALT, COPY = "Live preview", "Copy"
 

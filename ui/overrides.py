@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from schema.settings import OPTION_INFOTEXT
-from ui.components import OpenDropdown
+from ui.components import open_dropdown
 
 LABEL = "Override settings"
 INFO = "Used for this picture instead of the settings in force. Remove one to use the setting."
@@ -16,7 +16,7 @@ INFO = "Used for this picture instead of the settings in force. Remove one to us
 
 def build_overrides(tab: str) -> gr.Dropdown:
     """The chips of a tab, hidden until something is pasted that differs from the settings."""
-    return OpenDropdown(
+    return open_dropdown(
         choices=[],
         value=[],
         multiselect=True,

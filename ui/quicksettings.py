@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.components import Component
 
-from ui.components import OpenDropdown
+from ui.components import open_dropdown
 from ui.events import Answer, on
 from ui.prompt_row import tool_button
 from ui.tab import GenerationTab
@@ -103,7 +103,7 @@ def build_quicksettings(manager: PipelineManager) -> Quicksettings:
     status = manager.model_status()
     with gr.Row(elem_id="quicksettings", equal_height=True):
         gr.HTML('<div class="brand" aria-hidden="true">diffusers<b>webui</b></div>', padding=False, elem_id="brand")
-        checkpoint = OpenDropdown(
+        checkpoint = open_dropdown(
             choices=manager.choices("checkpoints"),
             value=status.title or None,
             label=CHECKPOINT,

@@ -55,16 +55,26 @@ class SettingsTab:
             now = self.manager.settings.settings
             values = {name: listed(getattr(now, name)) for name in self.form.components}
             changed = {name: value for name, value in values.items() if value != listed(getattr(shown, name))}
-            return {**self.form.updates(changed), self.options_html: page_options_html(now, opened=True), self.shown: now}
+            return {
+                **self.form.updates(changed),
+                self.options_html: page_options_html(now, opened=True),
+                self.shown: now,
+            }
 
         outputs = [*self.form.outputs, self.options_html, self.shown]
         on(page.load, show, inputs=[self.shown], outputs=outputs)
 
 
-def build_settings(manager: PipelineManager, tabs: Iterable[str]) -> SettingsTab:
+def build_page_options(manager: PipelineManager) -> gr.HTML:
+    """The hidden element with `PAGE_OPTIONS`; outside the tabs, because a tab's content exists once it was opened."""
+    return gr.HTML(page_options_html(manager.settings.settings), elem_id="page_options", visible="hidden")
+
+
+def build_settings(manager: PipelineManager, options: gr.HTML, tabs: Iterable[str]) -> SettingsTab:
     """Lays the tab out in the current context and binds Apply.
 
     Args:
+        options: What `build_page_options` made.
         tabs: Names of the page's tabs, for the options that choose among them.
     """
     own_lists = {"tabs": list(tabs), "setting_keys": [field.name for field in fields_of(Settings)]}
@@ -92,7 +102,6 @@ def build_settings(manager: PipelineManager, tabs: Iterable[str]) -> SettingsTab
         changed = [name for name in form.components if getattr(now, name) != getattr(before, name)]
         return {said: changes_html(form, changed), options: page_options_html(now, opened=True)}
 
-    options = gr.HTML(page_options_html(manager.settings.settings), elem_id="page_options", visible="hidden")
     on(apply.click, change, inputs=form.inputs, outputs=[said, options])
     return SettingsTab(manager=manager, form=form, options_html=options, shown=gr.State(manager.settings.settings))
 
@@ -127,7 +136,9 @@ def changes_html(form: Form[Settings], changed: list[str]) -> str:
 
 def sections_html(names: list[str]) -> str:
     """The list of pages; shortcuts.js shows the page that is chosen."""
-    buttons = "".join(f'<button type="button" data-page="{number}">{name}</button>' for number, name in enumerate(names))
+    buttons = "".join(
+        f'<button type="button" data-page="{number}">{name}</button>' for number, name in enumerate(names)
+    )
     return f'<nav class="sections" aria-label="Settings">{buttons}</nav>'
 
 

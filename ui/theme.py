@@ -40,7 +40,13 @@ RADIUS = Size(name="radius_ours", xxs="3px", xs="4px", sm="6px", md="8px", lg="1
 TEXT = Size(name="text_ours", xxs="11px", xs="12px", sm="13px", md="14px", lg="15px", xl="18px", xxl="24px")
 
 # The fonts lie inside Gradio's package and are served from here; nothing is asked of another host.
-SANS = (LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "Noto Sans CJK SC", "Microsoft YaHei", "sans-serif")
+SANS = (
+    LocalFont("IBM Plex Sans", weights=(400, 700)),
+    "system-ui",
+    "Noto Sans CJK SC",
+    "Microsoft YaHei",
+    "sans-serif",
+)
 MONO = (LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace")
 
 

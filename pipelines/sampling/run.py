@@ -302,6 +302,8 @@ class SamplingPass:
         masking = None if mask is None else _Masking(latents=latents, mask=mask, blend=blend)
         if self._sampler.kind is SamplerKind.TIMESTEPS:
             return self._timesteps_from_latents(latents, start_noise, steps, t_enc, masking)
+        if steps == 0:
+            return SampledLatents(latents=latents, infotext={}, interrupted=False)
         sigmas, infotext = schedule_sigmas(options, steps, self._table(), is_sdxl=self._model.is_sdxl)
         # A schedule may hold fewer levels than asked for (DDIM above 1000); start no later than its last step.
         kept = sigmas[min(steps - t_enc - 1, max(len(sigmas) - 2, 0)) :]

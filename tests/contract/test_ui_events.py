@@ -15,11 +15,38 @@ from tests.contract.fake_manager import FakeManager
 from tests.contract.ui_client import PageClient, served
 from ui.app import build_ui, mount_page
 
-A1111_ELEMENTS = """quicksettings setting_sd_model_checkpoint tab_txt2img txt2img_prompt txt2img_neg_prompt txt2img_generate
-txt2img_interrupt txt2img_skip txt2img_gallery txt2img_results txt2img_seed txt2img_steps txt2img_sampling
-txt2img_scheduler txt2img_width txt2img_height txt2img_cfg_scale txt2img_batch_count txt2img_batch_size txt2img_hr
-txt2img_hr_upscaler txt2img_styles img2img_image img2maskimg html_info_txt2img pnginfo_image pnginfo_generation_info
-hires_prompt hr_sampler hr_checkpoint""".split()
+A1111_ELEMENTS = [
+    "quicksettings",
+    "setting_sd_model_checkpoint",
+    "tab_txt2img",
+    "txt2img_prompt",
+    "txt2img_neg_prompt",
+    "txt2img_generate",
+    "txt2img_interrupt",
+    "txt2img_skip",
+    "txt2img_gallery",
+    "txt2img_results",
+    "txt2img_seed",
+    "txt2img_steps",
+    "txt2img_sampling",
+    "txt2img_scheduler",
+    "txt2img_width",
+    "txt2img_height",
+    "txt2img_cfg_scale",
+    "txt2img_batch_count",
+    "txt2img_batch_size",
+    "txt2img_hr",
+    "txt2img_hr_upscaler",
+    "txt2img_styles",
+    "img2img_image",
+    "img2maskimg",
+    "html_info_txt2img",
+    "pnginfo_image",
+    "pnginfo_generation_info",
+    "hires_prompt",
+    "hr_sampler",
+    "hr_checkpoint",
+]
 
 
 @pytest.fixture(scope="module")

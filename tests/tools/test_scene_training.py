@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training folder after two steps of every stage."""
     path = tmp_path_factory.mktemp("scene_model")
     team = Team()
-    train_vae(team, VaePlan(folder=path, budget_s=1000, sizes=TOY, batch_size=2, max_steps=2))
+    train_vae(team, VaePlan(folder=path, budget_s=1000, sizes=TOY, batch_size=2, scaling_images=2, max_steps=2))
     train_text(team, TextPlan(folder=path, budget_s=1000, sizes=TOY, batch_size=4, max_steps=2))
     cache_latents(team, LatentPlan(folder=path, scenes=8, part_size=4, sizes=TOY))
     train_unet(team, UnetPlan(folder=path, budget_s=1000, sizes=TOY, batch_size=2, max_steps=2))
@@ -53,8 +53,8 @@ def test_stopped_unet_goes_on_where_it_was(folder: Path) -> None:
 
 
 def test_decoder_stage_leaves_the_encoder_alone(folder: Path) -> None:
-    plan = VaePlan(folder=folder, budget_s=1000, sizes=TOY, batch_size=2, max_steps=1, is_decoder_only=True)
-    train_vae(Team(), plan)
+    options: dict[str, int] = {"batch_size": 2, "scaling_images": 2, "max_steps": 1}
+    train_vae(Team(), VaePlan(folder=folder, budget_s=1000, sizes=TOY, is_decoder_only=True, **options))
     start, tuned = load_checkpoint(folder / "vae.pt"), load_checkpoint(folder / "decoder.pt")
     assert start is not None and tuned is not None
     for name, weight in start["average"].items():

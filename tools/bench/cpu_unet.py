@@ -18,6 +18,8 @@ from tools.launcher import GLIBC_MALLOC
 SETTINGS = {
     "plain": ({}, []),
     "glibc thresholds": (GLIBC_MALLOC, []),
+    "channels last": ({}, ["--channels-last"]),
+    "thresholds, channels last": (GLIBC_MALLOC, ["--channels-last"]),
     "prepacked": ({}, ["--prepack"]),
     "thresholds and prepacked": (GLIBC_MALLOC, ["--prepack"]),
 }
@@ -28,7 +30,7 @@ MODELS = {
 }
 
 
-def measure(model: str, dtype: str, repeats: int, prepack: bool) -> list[float]:
+def measure(model: str, dtype: str, repeats: int, *, prepack: bool, channels_last: bool) -> list[float]:
     """Processor seconds of each of `repeats` calls of a random UNet with cond and uncond in one batch."""
     import torch
 
@@ -43,7 +45,7 @@ def measure(model: str, dtype: str, repeats: int, prepack: bool) -> list[float]:
     unet = unet.to(getattr(torch, dtype)).to_empty(device="cpu").eval().requires_grad_(False)
     for parameter in unet.parameters():
         parameter.fill_(0.01)
-    if dtype == "bfloat16":
+    if channels_last:
         unet = unet.to(memory_format=torch.channels_last)
     if prepack:
         prepack_convolutions(unet, config["sample_size"])
@@ -99,10 +101,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--prepack", action="store_true")
+    parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--one", action="store_true", help="measure this process and print its times")
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(arguments.model, arguments.dtype, arguments.repeats, arguments.prepack)))
+        times = measure(
+            arguments.model,
+            arguments.dtype,
+            arguments.repeats,
+            prepack=arguments.prepack,
+            channels_last=arguments.channels_last,
+        )
+        print(json.dumps(times))
         return
     best: dict[str, float] = {}
     command = [sys.executable, "-m", "tools.bench.cpu_unet", "--one", "--model", arguments.model]

@@ -45,7 +45,7 @@ def _run_vae(job: Job) -> None:
 
 
 def _run_decoder(job: Job) -> None:
-    plan = VaePlan(folder=job.folder, budget_s=job.budget_s, is_decoder_only=True)
+    plan = VaePlan(folder=job.folder, budget_s=job.budget_s, muon_lr=0.005, adam_lr=3e-4, is_decoder_only=True)
     run_team(job.workers, train_vae, plan, port=job.port)
 
 

@@ -47,6 +47,7 @@ class VaePlan:
     Attributes:
         budget_s: Wall-clock time of the stage, over all runs.
         is_decoder_only: Freeze the encoder and start from the finished stage's file.
+        scaling_images: Number of pictures the scaling factor is measured on.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class VaePlan:
     adam_lr: float = 5e-4
     muon_lr: float = 0.02
     is_decoder_only: bool = False
+    scaling_images: int = 96
     save_every_s: float = 120.0
     max_steps: int | None = None
 
@@ -131,7 +133,7 @@ def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Pa
     return inner, rest
 
 
-def measure_scaling_factor(vae: AutoencoderKL, count: int = 96) -> float:
+def measure_scaling_factor(vae: AutoencoderKL, count: int) -> float:
     """Returns the factor that gives latents of `count` pictures unit standard deviation."""
     images = np.stack([random_scene(10**12 + index).image for index in range(count)])
     with torch.no_grad():
@@ -203,7 +205,7 @@ class VaeTrainer:
             "step": self.step,
             "images": self.images,
             "spent_s": self.clock.spent_s,
-            "scaling_factor": measure_scaling_factor(network),
+            "scaling_factor": measure_scaling_factor(network, self.plan.scaling_images),
         }
         save_checkpoint(self.plan.file, checkpoint)
 
