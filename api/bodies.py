@@ -1,6 +1,6 @@
 """JSON bodies of the generation routes: our requests under A1111's API defaults, with its extra keys."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, create_model
@@ -116,9 +116,13 @@ class ExtrasBatchBody(_ExtrasBody):
 
 
 def request_values(body: RouteOptions, request: type[BaseModel]) -> dict[str, Any]:
-    """The values of `request`'s own fields in `body`; null means "use the request's default"."""
-    names = request.model_fields.keys() - _NOT_IN_BODY
-    return {name: value for name in names if (value := getattr(body, name)) is not None}
+    """The values of `request`'s own fields in `body`; null means the request's default where it is no value itself."""
+    values: dict[str, Any] = {}
+    for name in request.model_fields.keys() - _NOT_IN_BODY:
+        value = getattr(body, name)
+        if value is not None or type(None) in get_args(request.model_fields[name].annotation):
+            values[name] = value
+    return values
 
 
 def unknown_keys(body: RouteOptions) -> list[str]:

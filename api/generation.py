@@ -67,7 +67,9 @@ def generation_routes(manager: PipelineManager) -> APIRouter:
     return router
 
 
-def _generate(manager: PipelineManager, body: RouteOptions, request_type: type[BaseModel]) -> dict[str, Any]:
+def _generate(
+    manager: PipelineManager, body: RouteOptions, request_type: type[Txt2ImgRequest | Img2ImgRequest]
+) -> dict[str, Any]:
     values = request_values(body, request_type)
     values["sampler_name"] = values.get("sampler_name") or body.sampler_index or "Euler"
     notes = [f"Unknown key '{key}' was not used." for key in unknown_keys(body)]

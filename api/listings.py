@@ -7,7 +7,6 @@ from fastapi import APIRouter
 from pipelines.manager import PipelineManager
 from pipelines.memory import memory_report
 from pipelines.sampling.catalogue import SAMPLERS, SCHEDULES, SamplerSpec
-from pipelines.scripts.base import ScriptArgument
 from schema.requests import LATENT_UPSCALE_MODES
 
 _ALWAYS_ON_TITLES = ("extra options", "refiner", "sampler", "seed")
@@ -151,18 +150,6 @@ def _sampler_options(spec: SamplerSpec) -> dict[str, str]:
         "brownian_noise": "True" if spec.brownian else None,
     }
     return {key: value for key, value in options.items() if value is not None}
-
-
-def _argument(argument: ScriptArgument, manager: PipelineManager) -> dict[str, Any]:
-    choices = argument.choices
-    return {
-        "label": argument.label,
-        "value": list(argument.default) if isinstance(argument.default, tuple) else argument.default,
-        "minimum": argument.minimum,
-        "maximum": argument.maximum,
-        "step": argument.step,
-        "choices": manager.choices(choices) if isinstance(choices, str) else list(choices) if choices else None,
-    }
 
 
 def _add_script_lists(router: APIRouter, manager: PipelineManager) -> None:

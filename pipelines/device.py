@@ -30,7 +30,7 @@ class DevicePolicy:
 def choose_device(
     device: str = "auto",
     *,
-    full_precision: bool = False,
+    precision: str = "auto",
     full_precision_vae: bool = False,
     channels_last: bool = False,
 ) -> DevicePolicy:
@@ -42,7 +42,7 @@ def choose_device(
 
     Args:
         device: Flag `--device`: auto, cpu, cuda, cuda:1, xpu, xpu:1 or mps.
-        full_precision: Flags `--precision full` or `--no-half`: float32 everywhere.
+        precision: Flag `--precision`: "full" is float32 everywhere, "half" the short format whatever it costs.
         full_precision_vae: Flag `--no-half-vae`.
         channels_last: Flag `--opt-channelslast`.
 
@@ -53,12 +53,12 @@ def choose_device(
     """
     chosen = _best_device() if device == "auto" else _named_device(device)
     if chosen.type == "cpu":
-        fast_bfloat16 = cpu_has_matrix_units() and not full_precision
-        dtype = torch.bfloat16 if fast_bfloat16 else torch.float32
+        is_short = precision == "half" or (precision == "auto" and cpu_has_matrix_units())
+        dtype = torch.bfloat16 if is_short else torch.float32
         return DevicePolicy(
-            device=chosen, dtype=dtype, vae_dtype=torch.float32, channels_last=fast_bfloat16 or channels_last
+            device=chosen, dtype=dtype, vae_dtype=torch.float32, channels_last=is_short or channels_last
         )
-    half = torch.float32 if full_precision else torch.float16
+    half = torch.float32 if precision == "full" else torch.float16
     return DevicePolicy(
         device=chosen,
         dtype=half,

@@ -117,7 +117,12 @@ class PipelineManager:
 
     def __init__(self, flags: Flags, paths: Paths, store: SettingsStore) -> None:
         self.flags, self.paths, self.settings = flags, paths, store
-        policy = choose_device(flags.device, full_precision=flags.full_precision, full_precision_vae=flags.no_half_vae)
+        policy = choose_device(
+            flags.device,
+            precision=flags.precision,
+            full_precision_vae=flags.no_half_vae,
+            channels_last=flags.opt_channelslast,
+        )
         self.library = Library(paths, policy, store.settings, checkpoint=flags.ckpt, vae=flags.vae_path)
         self.queue = JobQueue()
         self._cache = ModelCache(policy)

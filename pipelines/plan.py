@@ -453,7 +453,8 @@ def _hires(
     checkpoint = None
     if request.hr_checkpoint_name not in (None, "", SAME_CHECKPOINT):
         checkpoint = library.checkpoints.get(str(request.hr_checkpoint_name))
-    is_latent = request.hr_upscaler in LATENT_UPSCALE_MODES
+    upscaler = request.hr_upscaler or LATENT_UPSCALE_MODES[0]
+    is_latent = upscaler in LATENT_UPSCALE_MODES
     extra |= {"Denoising strength": strength}
     extra["Hires checkpoint"] = checkpoint.title if checkpoint else None
     extra["Hires sampler"] = names.sampler.name if sampler_name and names.sampler != first.sampling.sampler else None
@@ -477,8 +478,8 @@ def _hires(
     plan = HiresPlan(
         pass_=second,
         size=size,
-        latent_mode=request.hr_upscaler if is_latent else None,
-        upscaler=None if is_latent else find_upscaler(library.upscalers, request.hr_upscaler),
+        latent_mode=upscaler if is_latent else None,
+        upscaler=None if is_latent else find_upscaler(library.upscalers, upscaler),
         denoising_strength=strength,
         checkpoint=checkpoint,
     )

@@ -126,11 +126,6 @@ class Flags:
         "INFO", "least severe message to log", group=PAGE, choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     )
 
-    @property
-    def full_precision(self) -> bool:
-        """Whether everything is to run in float32."""
-        return self.precision == "full"
-
     def public(self) -> dict[str, Any]:
         """The flags by A1111's names as JSON values, without those that hold credentials."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if not item.metadata["secret"]}

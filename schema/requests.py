@@ -190,7 +190,13 @@ class Txt2ImgRequest(GenerationRequest):
     mode: Literal["txt2img"] = "txt2img"
     enable_hr: Annotated[bool, Control(label="Hires. fix", elem_id="hr")] = False
     hr_upscaler: Annotated[
-        str, Control(label="Upscaler", infotext=Infotext(key="Hires upscaler", when=_hires), choices="hires_upscalers")
+        str | None,
+        Control(
+            kind="dropdown",
+            label="Upscaler",
+            infotext=Infotext(key="Hires upscaler", when=_hires),
+            choices="hires_upscalers",
+        ),
     ] = "Latent"
     hr_second_pass_steps: Annotated[
         int,

@@ -54,7 +54,7 @@ class Form(Generic[M]):
         for name in names:
             field = self._fields[name]
             elem_id = f"{self.prefix}_{self._elem_name(name, field)}"
-            self._initial[name] = options.get("value", self._shown(name, field.default))
+            self._initial[name] = self._shown(name, options.get("value", field.default))
             self._built[name] = self._list(field)
             own = {"elem_id": elem_id} | options | {"value": self._initial[name]}
             self.components[name] = _component(field, self._built[name], own)
@@ -145,8 +145,8 @@ class Form(Generic[M]):
         if isinstance(choices, str):
             names = list(self._choices(choices))
             initial = self._initial.get(field.name)
-            if isinstance(initial, str) and initial and initial not in (NOTHING, *names) and not _optional(field):
-                names.insert(0, initial)
+            shown = [initial] if isinstance(initial, str) and initial and not _optional(field) else initial
+            names += [name for name in shown or () if name not in names] if isinstance(shown, list) else []
             missing = _optional(field) and not any(name == NOTHING or name.startswith(SAME_AS_FIRST) for name in names)
             return [NOTHING, *names] if missing else names
         if _base_type(field) is bool:
@@ -159,7 +159,7 @@ class Form(Generic[M]):
         if value is None and field.control.choices and field.control.kind != "multiselect":
             entries = self._list(field) or [NOTHING]
             return next((entry for entry in entries if str(entry).startswith(SAME_AS_FIRST)), NOTHING)
-        return value
+        return list(value) if isinstance(value, tuple) else value
 
     def _stored(self, name: str, shown: Any) -> Any:
         """What the model gets for a component's value."""

@@ -10,6 +10,9 @@ from PIL import Image
 from schema.errors import ImageError
 from schema.images import MAX_BYTES, decode_base64_image, decode_image
 
+DRAWN_OPACITY = 64
+"""Opacity (0 to 255) above which a stroke counts: the brush lets the picture through and has soft edges."""
+
 MISSING_IMAGE = "There is no picture to start from. Drop one on the picture field first."
 
 
@@ -31,7 +34,7 @@ def read_upload(path: str | None) -> Image.Image:
 
 
 def drawn_mask(editor: dict[str, Any] | None) -> tuple[Image.Image, Image.Image]:
-    """Background (RGB) and mask (L, 255 = repaint) of an image editor's value.
+    """Background (RGBA) and mask (L, 255 = repaint) of an image editor's value.
 
     What was drawn on any layer is the mask: its opacity, whatever its colour.
 
@@ -46,7 +49,7 @@ def drawn_mask(editor: dict[str, Any] | None) -> tuple[Image.Image, Image.Image]
         strokes = layer.convert("RGBA").getchannel("A")
         if strokes.size != mask.size:
             strokes = strokes.resize(mask.size)
-        mask.paste(255, mask=strokes.point(lambda opacity: 255 if opacity > 127 else 0))
+        mask.paste(255, mask=strokes.point(lambda opacity: 255 if opacity > DRAWN_OPACITY else 0))
     return background.convert("RGBA"), mask
 
 

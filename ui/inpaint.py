@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 TAB = "inpaint"
 EDITOR = "Picture and mask: paint over what should change"
-MASK_COLOR = "#ffffff"
+MASK_COLOR = ("rgb(217, 72, 28)", 0.75)
+"""Seen on light and dark pictures, and lets the picture through."""
+
 MASK_BLUR = 4
-BRUSHES = (4, 10, 24, 48, 96)
 SOFT_FIELDS = (
     "schedule_bias",
     "preservation_strength",
@@ -75,8 +76,7 @@ def build_editor() -> gr.ImageEditor:
         sources=["upload", "clipboard"],
         transforms=None,
         layers=False,
-        brush=gr.Brush(default_size=24, colors=[MASK_COLOR], color_mode="fixed"),
-        eraser=gr.Eraser(default_size=24),
+        brush=gr.Brush(colors=[MASK_COLOR], color_mode="fixed"),
         canvas_size=(1024, 1024),
         height=480,
         elem_id="img2maskimg",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 CHECKPOINT, REFRESH = "Stable Diffusion checkpoint", "Refresh the list of checkpoints"
+THEME = "Switch between light and dark"
 LOADING, READY, PROBLEMS = "Loading {title}", "Ready", "{count} files cannot be used"
 ONE_PROBLEM = "1 file cannot be used"
 UNTOUCHED = 512
@@ -115,6 +116,8 @@ def build_quicksettings(manager: PipelineManager) -> Quicksettings:
         with gr.Column(min_width=160, scale=3, elem_classes="model-notes"):
             state = gr.HTML(status_html(status), elem_id="model_status", padding=False)
             problems = gr.HTML("", elem_id="model_problems", padding=False)
+        # The page's script does the switching and remembers it in the browser.
+        tool_button(THEME, "contrast", "theme_toggle")
     return Quicksettings(
         manager=manager,
         checkpoint=checkpoint,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import secrets
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from schema.errors import InvalidRequest
 from schema.results import GeneratedImage
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 SAVED, NOT_SAVED = "Saved to {path}.", "The picture has no file yet, so there is nothing to copy."
+ARCHIVE_AGE_S = 3600
 NOTHING_FOUND = "This picture says nothing about how it was made, so there is nothing to send."
 
 
@@ -122,8 +125,7 @@ def _save(manager: PipelineManager, tab: GenerationTab[Any], pictures: list[Gene
 def _zip(tab: GenerationTab[Any], pictures: list[GeneratedImage]) -> Answer:
     if not pictures:
         raise InvalidRequest(NO_PICTURE)
-    folder = Path(tempfile.mkdtemp(prefix="pictures-"))
-    archive = folder / "pictures.zip"
+    archive = _archive_folder() / f"pictures-{secrets.token_hex(8)}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
         for number, picture in enumerate(pictures):
             if picture.path is not None:
@@ -132,3 +134,13 @@ def _zip(tab: GenerationTab[Any], pictures: list[GeneratedImage]) -> Answer:
                 with target.open(f"{number:03d}-{picture.seed}.png", "w") as entry:
                     picture_source(picture).save(entry, format="PNG")
     return {tab.panel.download: gr.update(value=str(archive), visible=True)}
+
+
+def _archive_folder() -> Path:
+    """A folder for archives beside Gradio's uploads; what is older than an hour is removed from it."""
+    folder = Path(get_upload_folder()) / "archives"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("pictures-*.zip"):
+        if time.time() - old.stat().st_mtime > ARCHIVE_AGE_S:
+            old.unlink(missing_ok=True)
+    return folder

@@ -53,8 +53,8 @@ class SettingsTab:
 
         def show(shown: Settings) -> Answer:
             now = self.manager.settings.settings
-            values = {name: listed(getattr(now, name)) for name in self.form.components}
-            changed = {name: value for name, value in values.items() if value != listed(getattr(shown, name))}
+            values = {name: getattr(now, name) for name in self.form.components}
+            changed = {name: value for name, value in values.items() if value != getattr(shown, name)}
             return {
                 **self.form.updates(changed),
                 self.options_html: page_options_html(now, opened=True),
@@ -79,7 +79,9 @@ def build_settings(manager: PipelineManager, options: gr.HTML, tabs: Iterable[st
     """
     own_lists = {"tabs": list(tabs), "setting_keys": [field.name for field in fields_of(Settings)]}
     form = Form(Settings, PREFIX, lambda name: own_lists.get(name) or manager.choices(name))
-    fields = [form.field(name) for name in form.names if name not in QUICK]
+    fields = [
+        field for name in form.names if (field := form.field(name)).control.kind != "hidden" and name not in QUICK
+    ]
     sections = [(section, list(group)) for section, group in groupby(fields, lambda field: field.control.section or "")]
     with gr.Row(elem_id="settings_bar", elem_classes="settings-bar", equal_height=True):
         gr.Textbox(
@@ -94,7 +96,7 @@ def build_settings(manager: PipelineManager, options: gr.HTML, tabs: Iterable[st
                 with gr.Column(elem_id=f"settings_page_{number}", elem_classes="settings-page", min_width=0):
                     gr.HTML(f"<h3>{section}</h3>", padding=False)
                     for field in group:
-                        form.render(field.name, value=listed(getattr(manager.settings.settings, field.name)))
+                        form.render(field.name, value=getattr(manager.settings.settings, field.name))
 
     def change(event: Event) -> Answer:
         before = manager.settings.settings
@@ -118,11 +120,6 @@ def changed_values(form: Form[Settings], event: Event, before: Settings) -> dict
         for name, value in typed.items()
         if value is not None and cast_value(name, value) != getattr(before, name)
     }
-
-
-def listed(value: Any) -> Any:
-    """A setting's value as a component takes it: a tuple is a list."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def changes_html(form: Form[Settings], changed: list[str]) -> str:

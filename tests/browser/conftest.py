@@ -17,13 +17,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.contract.ui_client import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 180
+ANSWER_TIMEOUT_MS = 60_000
+"""How long the page may take to show something: continuous integration shares its processors."""
+
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+expect.set_options(timeout=ANSWER_TIMEOUT_MS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     fake = [sys.executable, "-m", "tests.browser.serve_fake", str(port), str(data)]
     real = [sys.executable, "app.py", "--port", str(port), "--data-dir", str(data)]
     is_fake = os.environ.get("WEBUI_TEST_ENGINE") == "fake"
+    if not is_fake and not any((ROOT / "models" / "Stable-diffusion").glob("*/model_index.json")):
+        _make_toy_model(data)
     log = data / "program.log"
     with log.open("w") as output:
         process = subprocess.Popen(fake if is_fake else real, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
@@ -90,7 +98,7 @@ def open_page(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
         else:
             context = same_browser.context
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(ANSWER_TIMEOUT_MS)
         page.on("request", lambda request: strangers.append(request.url) if _is_strange(request.url, site) else None)
         page.goto(site.url)
         page.wait_for_selector("#txt2img_generate:visible")
@@ -116,6 +124,15 @@ def screenshot() -> Callable[[Page, str], Path]:
         return path
 
     return take
+
+
+def _make_toy_model(data: Path) -> None:
+    """Writes a model with random weights, for a checkout without the shipped one."""
+    from tests.tiny.builders import save_folder, tiny_model
+
+    folder = data / "models" / "Stable-diffusion" / "toy"
+    folder.mkdir(parents=True)
+    save_folder(tiny_model(), folder)
 
 
 def _chromium() -> str | None:

@@ -64,6 +64,12 @@ def client(page: tuple[str, FakeManager], request: pytest.FixtureRequest) -> Pag
     return PageClient(page[0], request.node.name)
 
 
+def shown_settings(settings: Settings) -> dict[str, object]:
+    """What the components of the Settings tab hold for settings that differ from the page's start."""
+    changed = {name: getattr(settings, name) for name in Settings.model_fields}
+    return {f"setting_{name}": value for name, value in changed.items() if value != getattr(Settings(), name)}
+
+
 def test_generate_reads_every_field_by_name(page: tuple[str, FakeManager], client: PageClient) -> None:
     client.fire("txt2img_generate", txt2img_prompt="a cat", txt2img_width=192, txt2img_seed=7, txt2img_steps=2)
     request = page[1].seen[-1]
@@ -144,9 +150,16 @@ def test_settings_are_applied_and_kept(page: tuple[str, FakeManager], client: Pa
     assert SettingsStore(store.path).settings.jpeg_quality == 55
 
 
-def test_every_setting_but_the_quick_one_is_on_the_settings_tab(client: PageClient) -> None:
+def test_every_setting_that_is_not_hidden_is_on_the_page(client: PageClient) -> None:
     shown = {props.get("elem_id") for props in client.props.values()}
-    assert {f"setting_{field.name}" for field in fields_of(Settings)} <= shown
+    visible = [field for field in fields_of(Settings) if field.control.kind != "hidden"]
+    assert {f"setting_{field.name}" for field in visible} <= shown
+
+
+def test_apply_without_a_change_changes_nothing(page: tuple[str, FakeManager], client: PageClient) -> None:
+    before = page[1].settings.settings
+    assert "Nothing was changed" in client.fire("settings_submit", **shown_settings(before))[-1]["settings_result"]
+    assert page[1].settings.settings == before
 
 
 def test_the_elements_that_others_look_for_have_a1111s_names(client: PageClient) -> None:

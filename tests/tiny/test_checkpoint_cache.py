@@ -12,7 +12,7 @@ from pipelines.device import choose_device
 from schema.errors import CheckpointError
 from tests.tiny.builders import ldm_vae_weights, save_folder, save_single_file, tiny_model
 
-POLICY = choose_device("cpu", full_precision=True)
+POLICY = choose_device("cpu", precision="full")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from pipelines.device import DevicePolicy, choose_device
 from schema.errors import CheckpointError
 from tests.tiny.builders import ldm_unet_weights, ldm_vae_weights, save_folder, save_single_file, tiny_model
 
-POLICY = choose_device("cpu", full_precision=True)
+POLICY = choose_device("cpu", precision="full")
 CASES = [
     (Family.SD1, 4),
     (Family.SD1, 8),

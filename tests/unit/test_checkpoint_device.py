@@ -11,12 +11,17 @@ FLOAT32 = torch.float32
 
 
 @pytest.mark.parametrize(
-    ("has_matrix_units", "full", "dtype"),
-    [(True, False, torch.bfloat16), (True, True, FLOAT32), (False, False, FLOAT32)],
+    ("has_matrix_units", "precision", "dtype"),
+    [
+        (True, "auto", torch.bfloat16),
+        (True, "full", FLOAT32),
+        (False, "auto", FLOAT32),
+        (False, "half", torch.bfloat16),
+    ],
 )
-def test_cpu_runs_in_bfloat16_only_where_that_is_fast_and_wanted(monkeypatch, has_matrix_units, full, dtype):
+def test_cpu_runs_in_bfloat16_where_that_is_fast_or_asked_for(monkeypatch, has_matrix_units, precision, dtype):
     monkeypatch.setattr(device, "cpu_has_matrix_units", lambda: has_matrix_units)
-    policy = choose_device("cpu", full_precision=full)
+    policy = choose_device("cpu", precision=precision)
     assert (policy.device.type, policy.dtype, policy.vae_dtype) == ("cpu", dtype, FLOAT32)
     assert policy.channels_last is (dtype is torch.bfloat16)
 
@@ -26,7 +31,7 @@ def test_cpu_runs_in_bfloat16_only_where_that_is_fast_and_wanted(monkeypatch, ha
     [
         ({}, torch.float16, torch.float16),
         ({"full_precision_vae": True}, torch.float16, FLOAT32),
-        ({"full_precision": True}, FLOAT32, FLOAT32),
+        ({"precision": "full"}, FLOAT32, FLOAT32),
     ],
 )
 def test_accelerators_run_in_float16_unless_told_otherwise(monkeypatch, flags, dtype, vae_dtype):

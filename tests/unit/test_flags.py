@@ -29,9 +29,9 @@ def test_flags_keep_their_names_and_types():
 
 
 def test_no_half_means_full_precision():
-    assert parse("--no-half").full_precision
-    assert parse("--precision full").full_precision
-    assert not parse("--precision autocast").full_precision
+    assert parse("--no-half").precision == "full"
+    assert parse("--precision full").precision == "full"
+    assert parse("--precision autocast").precision == "auto"
     assert parse("--no-half-vae").no_half_vae
 
 

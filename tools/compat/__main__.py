@@ -69,8 +69,7 @@ def start_server(work: Path, precision: str, port: int) -> subprocess.Popen[byte
     """The program on `port` with `work` as data folder."""
     command = [sys.executable, ROOT / "app.py", "--nowebui", "--port", str(port), "--data-dir", work]
     command += ["--ckpt", work / "models" / "Stable-diffusion" / CHECKPOINT]
-    if precision == "full":
-        command += ["--precision", "full"]
+    command += ["--precision", precision]
     log = (work / "server.log").open("wb")
     return subprocess.Popen(
         command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"HF_HUB_OFFLINE": "1"}
@@ -162,7 +161,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.compat", description=__doc__)
     parser.add_argument("--shared", type=Path, required=True, help="folder that holds goldens/images and tools/")
     parser.add_argument("--work", type=Path, default=Path("tmp/compat"), help="data folder for the random model (2 GB)")
-    parser.add_argument("--precision", choices=("full", "auto"), default="full")
+    parser.add_argument("--precision", choices=("full", "auto", "half"), default="full")
     parser.add_argument("--only", default="", help="regular expression of case names")
     parser.add_argument("--url", help="a running server to ask instead of starting one")
     options = parser.parse_args()

@@ -123,7 +123,7 @@ def through_vae(painter: Painter, images: NDArray[np.uint8]) -> NDArray[np.uint8
 
 def negative_prompt_effect(painter: Painter, oracle: Oracle, options: SamplingOptions) -> Scores:
     """Returns the share of night skies and cities when the prompt names no background: without and with a negative."""
-    captions = [f"{color} {name}, toon" for name in SUBJECTS[:5] for color in list(COLORS)[:8]]
+    captions = [f"{color} {name}, toon" for name in SUBJECTS[4:] for color in list(COLORS)[:4]]
     shares: Scores = {}
     for label, negative in (("without", ""), ("with", "night sky, city")):
         images = paint(painter, captions, replace(options, negative_prompt=negative))
@@ -157,8 +157,9 @@ def evaluate(
         "renders through the VAE": means(hits(oracle, through_vae(painter, references), specs)),
     }
     if limit is None:
-        weak = paint(painter, captions, replace(options, cfg_scale=1.0))
-        result["model without guidance"] = means(hits(oracle, weak, specs))
+        fourth = slice(None, None, 4)
+        weak = paint(painter, captions[fourth], replace(options, cfg_scale=1.0))
+        result["model without guidance (every fourth)"] = means(hits(oracle, weak, specs[fourth]))
         result["negative prompt"] = negative_prompt_effect(painter, oracle, options)
         result["seconds per picture"] = seconds_per_picture(painter, options)
         result["by subject"] = _grouped(right, [wanted(spec)["subject"] for spec in specs], SUBJECTS)

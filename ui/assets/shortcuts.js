@@ -155,6 +155,12 @@
         setTimeout(() => (copy.textContent = label), 1200);
       });
     }
+    const generate = event.target.closest?.(".generate-box button.primary");
+    if (generate) {
+      // Seen at once; the server's answer takes a moment.
+      generate.setAttribute("aria-busy", "true");
+      setTimeout(() => generate.removeAttribute("aria-busy"), 4000);
+    }
     if (event.target.closest?.("#theme_toggle")) {
       const dark = document.body.classList.toggle("dark");
       localStorage.setItem(THEME_KEY, dark ? "dark" : "light");
