@@ -1,5 +1,6 @@
 # Thin task list; `./webui.sh` makes the environment that these use.
 PYTHON := .venv/bin/python
+SHARED := ../shared
 
 .PHONY: help run check format test golden
 
@@ -19,8 +20,8 @@ format: ## Formats and sorts imports
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-test: ## All tests but golden
+test: ## All tests
 	./webui.sh test
 
-golden: ## Full-size pictures against recorded ones; minutes
-	./webui.sh test -m golden tests/golden
+golden: ## Compares with recorded answers of A1111 in SHARED (default ../shared); makes a 2 GB model, takes minutes
+	$(PYTHON) -m tools.compat --shared $(SHARED)

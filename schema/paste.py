@@ -240,9 +240,8 @@ def _as_field(model: type[BaseModel], declared: Field, written: Any) -> Any:
         ValueError: If it is not a value of the field, or is out of its bounds.
     """
     place = declared.control.infotext
-    kind = next(
-        (kind for kind in (declared.info.annotation, *get_args(declared.info.annotation)) if kind in _KINDS), str
-    )
+    kinds = [kind for kind in (declared.info.annotation, *get_args(declared.info.annotation)) if kind in _KINDS]
+    kind = str if not kinds else float if float in kinds else kinds[0]
     if place is not None and place.names is not None:
         if written not in place.names:
             raise ValueError(f"choose one of {', '.join(place.names)}")
