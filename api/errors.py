@@ -1,7 +1,8 @@
 """Errors to status codes and bodies, in A1111's shape."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,15 +13,29 @@ from schema.errors import WebuiError
 
 log = logging.getLogger(__name__)
 
+LONGEST_SHOWN = 60
+"""Characters of a refused text that are repeated in the answer; longer ones are pictures or prompts."""
+
 
 def _body(error: str, detail: str, errors: str = "") -> dict[str, str]:
     return {"error": error, "detail": detail, "body": "", "errors": errors}
 
 
-def _validation_answer(problems: Sequence[tuple[tuple[int | str, ...], str, str]]) -> JSONResponse:
+def _validation_answer(problems: Sequence[Mapping[str, Any]], *, within: tuple[str, ...] = ()) -> JSONResponse:
     """FastAPI's answer to a body that does not fit, without the input: it may be a picture, or no JSON value (NaN)."""
-    detail = [{"loc": list(where), "msg": message, "type": kind} for where, message, kind in problems]
+    detail = [
+        {"loc": [*within, *problem["loc"]], "msg": _sentence(problem, within), "type": problem["type"]}
+        for problem in problems
+    ]
     return JSONResponse({"detail": detail}, status_code=422)
+
+
+def _sentence(problem: Mapping[str, Any], within: tuple[str, ...]) -> str:
+    """The problem with the field's name in front and a short value behind: "steps: Input should be ... (got 0)"."""
+    field = ".".join(part for part in (*within, *problem["loc"])[1:] if isinstance(part, str))
+    value = problem.get("input")
+    is_short = isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST_SHOWN)
+    return f"{field}: " * bool(field) + problem["msg"] + (f" (got {value!r})" if is_short else "")
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -35,12 +50,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def on_invalid_body(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _validation_answer([(tuple(item["loc"]), item["msg"], item["type"]) for item in error.errors()])
+        return _validation_answer(error.errors())
 
     @app.exception_handler(ValidationError)
     def on_invalid_value(request: Request, error: ValidationError) -> JSONResponse:
-        found = error.errors(include_context=False, include_input=False, include_url=False)
-        return _validation_answer([(("body", *item["loc"]), item["msg"], item["type"]) for item in found])
+        return _validation_answer(error.errors(include_context=False, include_url=False), within=("body",))
 
     @app.exception_handler(HTTPException)
     def on_http_error(request: Request, error: HTTPException) -> JSONResponse:

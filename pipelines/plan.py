@@ -205,10 +205,8 @@ def make_plan(
     notes: list[str] = []
     settings, checkpoint = _settings_and_checkpoint(request, settings, library, notes)
     names = resolve_sampler_and_schedule(
-        request.sampler_name, request.scheduler, default_becomes_automatic=False, match_loosely=False
+        request.sampler_name, request.scheduler, default_becomes_automatic=False, strict=not lenient
     )
-    if names.substitutions and not lenient:
-        raise InvalidRequest(" ".join(names.substitutions))
     notes += names.substitutions
     prompts = _Prompts.of(request, settings, library)
     variation = variation or Variation()
@@ -442,10 +440,11 @@ def _hires(
     sampler_name = request.hr_sampler_name if request.hr_sampler_name not in (None, SAME_SAMPLER) else None
     scheduler = request.hr_scheduler if request.hr_scheduler not in (None, SAME_SCHEDULE) else None
     names = resolve_sampler_and_schedule(
-        sampler_name or request.sampler_name, scheduler or request.scheduler, default_becomes_automatic=False
+        sampler_name or request.sampler_name,
+        scheduler or request.scheduler,
+        default_becomes_automatic=False,
+        strict=not lenient,
     )
-    if names.substitutions and not lenient:
-        raise InvalidRequest(" ".join(names.substitutions))
     steps = request.hr_second_pass_steps or request.steps
     strength = DEFAULT_STRENGTH if request.denoising_strength is None else request.denoising_strength
     changes = {"steps": steps} | ({"cfg_scale": request.hr_cfg} if request.hr_cfg else {})

@@ -213,7 +213,7 @@ def _checked(path: Path, read: Callable[[Path], object]) -> object:
     try:
         return read(path)
     except UnsafePickle as error:
-        raise UnsafePickle(f"'{path.name}' is refused. {error}") from None
+        raise UnsafePickle(f"'{path.name}' is refused. {error} Take a .safetensors file instead.") from None
     except DAMAGED as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"'{path.name}' is damaged or no PyTorch file ({reason}).") from error

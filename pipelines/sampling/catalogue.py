@@ -12,6 +12,7 @@ from torch import Tensor
 from pipelines.registry import Registry
 from pipelines.sampling import dpm_solver, samplers, sigmas, timestep_samplers, unipc
 from pipelines.sampling.sigmas import ScheduleInput
+from schema.errors import UnknownName
 
 AUTOMATIC = "Automatic"
 
@@ -319,6 +320,7 @@ def resolve_sampler_and_schedule(
     *,
     default_becomes_automatic: bool = True,
     match_loosely: bool = False,
+    strict: bool = False,
 ) -> ResolvedNames:
     """The sampler and schedule meant by names from a request, an infotext or an old combined name.
 
@@ -329,11 +331,15 @@ def resolve_sampler_and_schedule(
         default_becomes_automatic: Whether a schedule that is the sampler's default is given as "Automatic" (for
             controls; a job keeps it).
         match_loosely: Also accept aliases and any case before falling back to the first sampler.
+        strict: Refuse an unknown name instead of falling back.
+
+    Raises:
+        UnknownName: If `strict` and a name is unknown.
 
     Source: A1111 modules/sd_samplers.py, get_sampler_and_scheduler.
     """
     notes: list[str] = []
-    schedule = _find_schedule(scheduler, match_loosely, notes)
+    schedule = _find_schedule(scheduler, match_loosely, strict, notes)
     name = sampler_name or SAMPLERS.names[0]
     for candidate in SCHEDULES:
         for ending in (candidate.name, candidate.key, *candidate.other_names):
@@ -342,6 +348,8 @@ def resolve_sampler_and_schedule(
                 break
     sampler = next((each for each in SAMPLERS if each.name == name), None)
     if sampler is None:
+        if strict:
+            raise UnknownName("Sampler", name, SAMPLERS.names)
         sampler = (SAMPLERS.find(name) if match_loosely else None) or next(iter(SAMPLERS))
         notes.append(f"Sampler '{name}' is not installed; {sampler.name} was used.")
     if default_becomes_automatic and schedule.name == sampler.default_schedule:
@@ -349,13 +357,15 @@ def resolve_sampler_and_schedule(
     return ResolvedNames(sampler=sampler, schedule=schedule, substitutions=tuple(notes))
 
 
-def _find_schedule(name: str | None, match_loosely: bool, notes: list[str]) -> ScheduleSpec:
+def _find_schedule(name: str | None, match_loosely: bool, strict: bool, notes: list[str]) -> ScheduleSpec:
     """The schedule with exactly this label or key (loosely: any name in any case), else Automatic with a note."""
     if not name:
         return SCHEDULES.get(AUTOMATIC)
     exact = next((each for each in SCHEDULES if name in (each.name, each.key)), None)
     if exact is not None:
         return exact
+    if strict:
+        raise UnknownName("Schedule type", name, SCHEDULES.names)
     found = (SCHEDULES.find(name) if match_loosely else None) or SCHEDULES.get(AUTOMATIC)
     notes.append(f"Schedule type '{name}' is not installed; {found.name} was used.")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from fastapi import FastAPI
 
@@ -14,6 +15,9 @@ from schema.store import SettingsStore
 from tests.contract.fake_manager import FakeManager
 from tests.contract.ui_client import PageClient, served
 from ui.app import build_ui, mount_page
+from ui.img2img import build_img2img
+from ui.inpaint import build_inpaint
+from ui.txt2img import build_txt2img
 
 A1111_ELEMENTS = [
     "quicksettings",
@@ -81,6 +85,16 @@ def test_a_finished_job_shows_its_picture_and_its_record(client: PageClient) -> 
     gallery = [answer for answer in answers if answer.get("txt2img_gallery")]
     assert gallery, "no answer held a picture"
     assert any("Seed</span> 11" in str(answer.get("html_info_txt2img")) for answer in answers)
+
+
+def test_every_declared_field_is_on_its_tab(page: tuple[str, FakeManager]) -> None:
+    with gr.Blocks():
+        browser = gr.BrowserState("")
+        txt2img, img2img, inpaint = (build(page[1], browser) for build in (build_txt2img, build_img2img, build_inpaint))
+    assert txt2img.form.unrendered == set()
+    assert inpaint.tab.form.unrendered == set()
+    only_with_mask = {name for name in img2img.tab.form.names if "mask" in name or "inpaint" in name}
+    assert img2img.tab.form.unrendered == only_with_mask
 
 
 def test_variation_and_refiner_count_only_while_their_groups_are_open(

@@ -63,8 +63,7 @@ def export(folder: Path, target: Path, sizes: NetworkSizes) -> int:
     full_text_encoder(folder, sizes).to(torch.float16).save_pretrained(str(target / "text_encoder"))  # pyright: ignore[reportCallIssue, reportArgumentType]
     load_unet(folder, sizes).half().save_pretrained(str(target / "unet"))
     load_vae(folder, sizes).half().save_pretrained(str(target / "vae"))
-    schedule = {key: value for key, value in SCHEDULE.items() if key != "steps_offset"}
-    scheduler = DPMSolverMultistepScheduler(**schedule, algorithm_type="dpmsolver++", use_karras_sigmas=True)
+    scheduler = DPMSolverMultistepScheduler(**SCHEDULE, algorithm_type="dpmsolver++", use_karras_sigmas=True)
     scheduler.save_pretrained(str(target / "scheduler"))
     (target / "model_index.json").write_text(json.dumps(_MODEL_INDEX, indent=2) + "\n", encoding="utf-8")
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

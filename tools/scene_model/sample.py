@@ -86,8 +86,7 @@ def _start_noise(count: int, first_seed: int, size: int) -> Tensor:
 
 @torch.no_grad()
 def _paint_batch(painter: Painter, captions: list[str], options: SamplingOptions, seed: int) -> NDArray[np.uint8]:
-    schedule = {key: value for key, value in SCHEDULE.items() if key != "steps_offset"}
-    scheduler = DPMSolverMultistepScheduler(**schedule, algorithm_type="dpmsolver++", use_karras_sigmas=True)
+    scheduler = DPMSolverMultistepScheduler(**SCHEDULE, algorithm_type="dpmsolver++", use_karras_sigmas=True)
     scheduler.set_timesteps(options.steps)
     count = len(captions)
     states = painter.encode_captions(captions)

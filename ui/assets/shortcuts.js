@@ -159,7 +159,7 @@
     if (generate) {
       // Seen at once; the server's answer takes a moment.
       generate.setAttribute("aria-busy", "true");
-      setTimeout(() => generate.removeAttribute("aria-busy"), 4000);
+      setTimeout(() => generate.removeAttribute("aria-busy"), 1500);
     }
     if (event.target.closest?.("#theme_toggle")) {
       const dark = document.body.classList.toggle("dark");

@@ -1,0 +1,1 @@
+"""Fourteen bad inputs, and what the user is told about each."""
