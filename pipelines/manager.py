@@ -39,7 +39,7 @@ from pipelines.sampling.catalogue import SAMPLERS, SCHEDULES, resolve_sampler_an
 from pipelines.scripts.base import GridStyle, Script, ScriptServices, Variation, read_arguments
 from pipelines.scripts.catalogue import SCRIPTS
 from pipelines.stage import Stage
-from schema.atomic import write_atomically
+from schema.atomic import remove_stale_files, write_atomically
 from schema.errors import InvalidRequest, OutOfMemory, OutputError, WebuiError
 from schema.extras import ExtrasRequest
 from schema.flags import Flags
@@ -327,7 +327,7 @@ class PipelineManager:
             title=title,
             loading=loading,
             text=text,
-            problem=self._problem if selected else "There is no checkpoint. Get one below.",
+            problem=self._problem if selected else "There is no checkpoint. Open Settings and get a model.",
             native_size=self._native_size(selected, model),
         )
 
@@ -364,7 +364,8 @@ class PipelineManager:
         return self.queue.submit(Job(functools.partial(_guarded, work), None, owner="model"))
 
     def load_in_background(self) -> None:
-        """Loads the selected checkpoint in the background, so that the first picture comes sooner."""
+        """Tidies up after a killed run and loads the selected checkpoint, so that the first picture comes sooner."""
+        remove_stale_files(self.paths.outputs)
         selected = self.library.current_checkpoint(self.settings.settings)
         if selected is None:
             return

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,7 @@ def listen_without_credentials(folder: Path) -> Outcome:
 
 
 @contextmanager
-def _started(folder: Path, toy: Path, *flags: str) -> Iterator[Running]:
+def _started(folder: Path, toy: Path, *flags: str) -> Generator[Running]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     command = [sys.executable, "app.py", "--data-dir", str(folder), "--ckpt", str(toy), "--device", "cpu", *flags]

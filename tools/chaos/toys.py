@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Toys:
 
 
 @contextmanager
-def installed_toys(folder: Path) -> Iterator[Toys]:
+def installed_toys(folder: Path) -> Generator[Toys]:
     """Makes the installation below `folder` and ends its work in the end."""
     checkpoints = folder / "checkpoints"
     toy = save_toy(checkpoints)
@@ -69,14 +69,14 @@ def save_toy(checkpoints: Path) -> Path:
     return save_folder(tiny_model(), checkpoints / "toy")
 
 
-def post_json(client: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
+def post_json(client: TestClient, path: str, body: dict[str, Any]) -> httpx.Response:
     """The answer to `body`, which may hold numbers that JSON has no word for (NaN)."""
     return client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
 
 
 def pictures(answer: httpx.Response) -> list[Image.Image]:
     """The pictures of an answer, each read to its end."""
-    opened = [Image.open(io.BytesIO(base64.b64decode(text))) for text in answer.json()["images"]]
+    opened: list[Image.Image] = [Image.open(io.BytesIO(base64.b64decode(text))) for text in answer.json()["images"]]
     for picture in opened:
         picture.load()
     return opened
