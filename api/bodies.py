@@ -2,12 +2,9 @@
 
 from typing import Annotated, Any, get_args
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as P
 
-from schema.extras import ExtrasRequest
-from schema.images import ImageInput
 from schema.requests import Img2ImgRequest, Txt2ImgRequest
 
 
@@ -60,59 +57,6 @@ def _body_model(name: str, request: type[BaseModel], defaults: dict[str, Any]) -
 
 Txt2ImgBody = _body_model("Txt2ImgBody", Txt2ImgRequest, _SHARED_DEFAULTS | _TXT2IMG_DEFAULTS)
 Img2ImgBody = _body_model("Img2ImgBody", Img2ImgRequest, _SHARED_DEFAULTS | _IMG2IMG_DEFAULTS)
-
-
-class _ExtrasBody(BaseModel):
-    """What both Extras routes share. Source: A1111 modules/api/models.py, ExtrasBaseRequest."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    resize_mode: Annotated[int, P(ge=0, le=1)] = 0
-    show_extras_results: bool = True
-    gfpgan_visibility: Annotated[float, P(ge=0, le=1)] = 0
-    codeformer_visibility: Annotated[float, P(ge=0, le=1)] = 0
-    codeformer_weight: Annotated[float, P(ge=0, le=1)] = 0
-    upscaling_resize: Annotated[float, P(gt=0)] = 2
-    upscaling_resize_w: Annotated[int, P(ge=1)] = 512
-    upscaling_resize_h: Annotated[int, P(ge=1)] = 512
-    upscaling_crop: bool = True
-    upscaler_1: str = "None"
-    upscaler_2: str = "None"
-    extras_upscaler_2_visibility: Annotated[float, P(ge=0, le=1)] = 0
-    upscale_first: bool = False
-
-    def _request(self, images: list[Image.Image], names: list[str]) -> ExtrasRequest:
-        values = self.model_dump(include=set(ExtrasRequest.model_fields) & set(_ExtrasBody.model_fields))
-        return ExtrasRequest(**values, images=images, names=names)
-
-
-class ExtrasSingleBody(_ExtrasBody):
-    """One picture for Extras."""
-
-    image: ImageInput
-
-    def request(self) -> ExtrasRequest:
-        """The request this body asks for."""
-        return self._request([self.image], [])
-
-
-class NamedImage(BaseModel):
-    """A picture of a batch with its file name."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    data: ImageInput
-    name: str = ""
-
-
-class ExtrasBatchBody(_ExtrasBody):
-    """Several pictures for Extras."""
-
-    imageList: list[NamedImage]  # noqa: N815 - A1111's key
-
-    def request(self) -> ExtrasRequest:
-        """The request this body asks for."""
-        return self._request([item.data for item in self.imageList], [item.name for item in self.imageList])
 
 
 def request_values(body: RouteOptions, request: type[BaseModel]) -> dict[str, Any]:

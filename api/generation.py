@@ -1,26 +1,20 @@
 """POST txt2img, img2img, extras and png-info."""
 
 import base64
+import html
 import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException
 from pydantic import BaseModel
 
-from api.bodies import (
-    ExtrasBatchBody,
-    ExtrasSingleBody,
-    Img2ImgBody,
-    RouteOptions,
-    Txt2ImgBody,
-    request_values,
-    unknown_keys,
-)
+from api.bodies import Img2ImgBody, RouteOptions, Txt2ImgBody, request_values, unknown_keys
 from api.scripts import always_on_values
 from pipelines.jobs import Job
 from pipelines.manager import PipelineManager
 from pipelines.output.metadata import read_infotext
 from schema.errors import WebuiError
+from schema.extras import ExtrasBatchRequest, ExtrasSingleRequest
 from schema.images import decode_base64_image, encode_base64_image
 from schema.infotext import parse_infotext
 from schema.requests import Img2ImgRequest, Txt2ImgRequest
@@ -48,13 +42,13 @@ def generation_routes(manager: PipelineManager) -> APIRouter:
         return _generate(manager, body, Img2ImgRequest)
 
     @router.post("/sdapi/v1/extra-single-image")
-    def extra_single_image(body: ExtrasSingleBody) -> dict[str, Any]:
-        result = finished(manager.submit(body.request(), owner="api", save=False))
+    def extra_single_image(body: ExtrasSingleRequest) -> dict[str, Any]:
+        result = finished(manager.submit(body.batch(), owner="api", save=False))
         return {"html_info": _html(result), "image": encode_base64_image(result.images[0].image)}
 
     @router.post("/sdapi/v1/extra-batch-images")
-    def extra_batch_images(body: ExtrasBatchBody) -> dict[str, Any]:
-        result = finished(manager.submit(body.request(), owner="api", save=False))
+    def extra_batch_images(body: ExtrasBatchRequest) -> dict[str, Any]:
+        result = finished(manager.submit(body.batch(), owner="api", save=False))
         return {"html_info": _html(result), "images": [encode_base64_image(image.image) for image in result.images]}
 
     @router.post("/sdapi/v1/png-info")
@@ -134,4 +128,6 @@ def _echo(body: RouteOptions) -> dict[str, Any]:
 
 
 def _html(result: GenerationResult) -> str:
-    return "".join(f"<p>{line}</p>" for line in result.info.get("html_lines", []))
+    """The record of the last picture as a paragraph. Source: A1111 modules/postprocessing.py, run_postprocessing."""
+    record = result.images[-1].infotext if result.images else ""
+    return f"<p>{html.escape(record)}</p>" if record else ""

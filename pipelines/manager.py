@@ -252,7 +252,6 @@ class PipelineManager:
         folder = self._output_folder(settings.outdir_samples or settings.outdir_extras_samples)
         job.plan_runs(len(request.images))
         images: list[GeneratedImage] = []
-        records: list[str] = []
         notes: list[str] = []
 
         def on_tile(done: int, total: int) -> None:
@@ -286,10 +285,9 @@ class PipelineManager:
                 path=path,
             )
             images.append(made)
-            records.append(picture.record)
             job.add_image(made)
             job.finished_run()
-        return GenerationResult(images=tuple(images), info={"html_lines": records}, notes=tuple(notes))
+        return GenerationResult(images=tuple(images), notes=tuple(notes))
 
     def _folders(self, settings: Settings, kind: str) -> OutputFolders:
         samples = settings.outdir_txt2img_samples if kind == "txt2img" else settings.outdir_img2img_samples

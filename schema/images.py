@@ -6,6 +6,7 @@ import io
 from typing import Annotated, Any
 
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from pydantic import GetPydanticSchema
 from pydantic_core import core_schema
 
@@ -68,10 +69,14 @@ def decode_base64_image(text: str) -> Image.Image:
     return decode_image(data)
 
 
-def encode_base64_image(image: Image.Image, format: str = "PNG") -> str:
-    """`image` as base64 without a prefix, as `/sdapi/v1` answers; PNG text chunks are kept from `info`."""
+def encode_base64_image(image: Image.Image) -> str:
+    """`image` as a PNG in base64 without a prefix, as `/sdapi/v1` answers; texts in `image.info` become PNG texts."""
+    texts = PngInfo()
+    for key, value in image.info.items():
+        if isinstance(key, str) and isinstance(value, str):
+            texts.add_text(key, value)
     buffer = io.BytesIO()
-    image.save(buffer, format=format)
+    image.save(buffer, format="PNG", pnginfo=texts)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -150,6 +150,15 @@ def test_png_info_reads_back_what_txt2img_wrote(client):
     assert answer["info"].startswith("a cat\nSteps: 2")
 
 
+def test_extras_answer_with_the_record_of_what_was_done(client):
+    body = {"imageList": [{"data": encoded(picture()), "name": "a.png"}] * 2, "upscaler_1": "Nearest"}
+    answer = post(client, "extra-batch-images", body).json()
+    record = "Postprocess upscale by: 2.0, Postprocess upscaler: Nearest"
+    assert answer["html_info"] == f"<p>{record}</p>"
+    images = [decoded(image) for image in answer["images"]]
+    assert [(image.size, image.info["postprocessing"]) for image in images] == [((128, 96), record)] * 2
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
