@@ -49,13 +49,3 @@ def resize_latents(latents: Tensor, *, height: int, width: int, mode: LatentUpsc
     Source: A1111 modules/processing.py, sample_hr_pass.
     """
     return functional.interpolate(latents, size=(height, width), mode=mode.interpolation, antialias=mode.antialias)
-
-
-def crop_latents(latents: Tensor, *, height: int, width: int) -> Tensor:
-    """The middle (B, C, `height`, `width`) of `latents`; of an odd excess the larger half goes at right and bottom.
-
-    Source: A1111 modules/processing.py, sample_hr_pass (truncate_x, truncate_y).
-    """
-    top = (latents.shape[2] - height) // 2
-    left = (latents.shape[3] - width) // 2
-    return latents[:, :, top : top + height, left : left + width]

@@ -18,7 +18,7 @@ from pipelines.latents.preview import (
     preview_grid,
     to_uint8,
 )
-from pipelines.latents.resize import LATENT_UPSCALE_MODES, crop_latents, resize_latents
+from pipelines.latents.resize import LATENT_UPSCALE_MODES, resize_latents
 from tests.numerics.recorded import recorded_cases
 
 FAMILIES = {"sd15": Family.SD1, "sdxl": Family.SDXL, "sd3": Family.SD1}
@@ -126,9 +126,3 @@ def test_antialiasing_matters_only_when_shrinking():
     )
     small = [resize_latents(latents, height=5, width=5, mode=mode) for mode in (plain, smooth)]
     assert float(small[1].std()) < float(small[0].std())
-
-
-def test_cropping_takes_the_middle_and_the_odd_cell_from_the_end():
-    cells = torch.arange(7.0).expand(1, 1, 5, 7)
-    cropped = crop_latents(cells, height=5, width=4)
-    assert cropped[0, 0, 0].tolist() == [1, 2, 3, 4]
