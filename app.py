@@ -65,7 +65,7 @@ def run(flags: Flags) -> None:
     policy = GuardPolicy.from_flags(flags, read_credentials(flags))
     address = bind(flags)
 
-    from pipelines.torchvision_ops import ensure_torchvision
+    from preprocessors.torchvision_ops import ensure_torchvision
 
     ensure_torchvision()
 
@@ -88,15 +88,15 @@ def build_app(flags: Flags, paths: Paths, manager: PipelineManager) -> FastAPI:
 
     app = build_api(manager, version=VERSION)
     if not flags.nowebui:
-        from ui.app import build_ui, mount_page
+        from ui.app import mount_page
 
         served = (paths.outputs, paths.saved, *flags.gradio_allowed_path)
         mount_page(
             app,
-            build_ui(manager),
+            manager,
             allowed_paths=[str(folder.absolute()) for folder in served],
             blocked_paths=[str(path) for path in paths.private_files],
-            head=THEME_SCRIPT.replace("THEME", flags.theme) if flags.theme else None,
+            head=THEME_SCRIPT.replace("THEME", flags.theme) if flags.theme else "",
         )
     return app
 

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 
+from api.controlnet import controlnet_routes
 from api.errors import add_error_handlers
 from api.generation import generation_routes
 from api.listings import listing_routes
@@ -16,6 +17,6 @@ def build_api(manager: PipelineManager, *, version: str) -> FastAPI:
     app = FastAPI(title="diffusers-webui", version=version)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     add_error_handlers(app)
-    for routes in (generation_routes, progress_routes, options_routes, listing_routes):
+    for routes in (generation_routes, progress_routes, options_routes, listing_routes, controlnet_routes):
         app.include_router(routes(manager))
     return app

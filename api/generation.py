@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from api.bodies import Img2ImgBody, RouteOptions, Txt2ImgBody, request_values, unknown_keys
 from api.scripts import always_on_values
+from pipelines.extras_job import RECORDS
 from pipelines.jobs import Job
 from pipelines.manager import PipelineManager
 from pipelines.output.metadata import read_infotext
@@ -129,5 +130,6 @@ def _echo(body: RouteOptions) -> dict[str, Any]:
 
 def _html(result: GenerationResult) -> str:
     """The record of the last picture as a paragraph. Source: A1111 modules/postprocessing.py, run_postprocessing."""
-    record = result.images[-1].infotext if result.images else ""
+    records = result.info.get(RECORDS) or [""]
+    record = str(records[-1])
     return f"<p>{html.escape(record)}</p>" if record else ""

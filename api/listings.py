@@ -4,12 +4,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from api.script_info import script_infos
 from pipelines.manager import PipelineManager
 from pipelines.memory import memory_report
 from pipelines.sampling.catalogue import SAMPLERS, SCHEDULES, SamplerSpec
 from schema.requests import LATENT_UPSCALE_MODES
 
-_ALWAYS_ON_TITLES = ("extra options", "refiner", "sampler", "seed")
+_ALWAYS_ON_TITLES = ("controlnet", "extra options", "refiner", "sampler", "seed")
 
 
 def listing_routes(manager: PipelineManager) -> APIRouter:
@@ -17,6 +18,7 @@ def listing_routes(manager: PipelineManager) -> APIRouter:
     router = APIRouter()
     _add_fixed_lists(router)
     _add_model_lists(router, manager)
+    _add_model_actions(router, manager)
     _add_script_lists(router, manager)
     return router
 
@@ -109,6 +111,10 @@ def _add_model_lists(router: APIRouter, manager: PipelineManager) -> None:
     def embeddings() -> dict[str, Any]:
         return manager.embedding_listing()
 
+    _ = sd_models, sd_vae, upscalers, realesrgan_models, prompt_styles, loras, embeddings
+
+
+def _add_model_actions(router: APIRouter, manager: PipelineManager) -> None:
     @router.post("/sdapi/v1/refresh-checkpoints")
     def refresh_checkpoints() -> None:
         manager.refresh("checkpoints")
@@ -135,7 +141,6 @@ def _add_model_lists(router: APIRouter, manager: PipelineManager) -> None:
         manager.reload_checkpoint()
         return {}
 
-    _ = sd_models, sd_vae, upscalers, realesrgan_models, prompt_styles, loras, embeddings
     _ = refresh_checkpoints, refresh_vae, refresh_loras, refresh_embeddings, unload_checkpoint, reload_checkpoint
 
 
@@ -163,15 +168,6 @@ def _add_script_lists(router: APIRouter, manager: PipelineManager) -> None:
 
     @router.get("/sdapi/v1/script-info")
     def script_info() -> list[dict[str, Any]]:
-        return [
-            {
-                "name": script.name.lower(),
-                "is_alwayson": False,
-                "is_img2img": kind == "img2img",
-                "args": script.arg_info(),
-            }
-            for kind in ("txt2img", "img2img")
-            for script in manager.scripts(kind)
-        ]
+        return script_infos(manager)
 
     _ = scripts, script_info

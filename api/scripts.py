@@ -5,13 +5,14 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from api.controlnet_units import control_units
 from schema.requests import SoftInpainting
 
 REFINER_ARGS = ("enable_refiner", "refiner_checkpoint", "refiner_switch_at")
 SAMPLER_ARGS = ("steps", "sampler_name", "scheduler")
 SEED_ARGS = ("seed", "seed_extra", "subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h")
 WITHOUT_FIELDS = ("comments", "extra options", "hypertile")
-ALWAYS_ON = ("soft inpainting", "refiner", "sampler", "seed", *WITHOUT_FIELDS)
+ALWAYS_ON = ("controlnet", "soft inpainting", "refiner", "sampler", "seed", *WITHOUT_FIELDS)
 
 
 def always_on_values(payload: Mapping[str, Any], selectable: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -36,7 +37,9 @@ def always_on_values(payload: Mapping[str, Any], selectable: Sequence[str]) -> t
         if name not in ALWAYS_ON:
             raise HTTPException(422, f"Script '{title}' not found")
         args = entry.get("args", []) if isinstance(entry, Mapping) else []
-        if name == "soft inpainting":
+        if name == "controlnet":
+            values["controlnet"] = control_units(args)
+        elif name == "soft inpainting":
             values["soft_inpainting"] = SoftInpainting(**_named(args, tuple(SoftInpainting.model_fields)))
         elif name == "refiner":
             refiner = _named(args, REFINER_ARGS)

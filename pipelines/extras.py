@@ -1,15 +1,26 @@
-"""Extras: upscaling and face restoration of finished pictures."""
+"""Extras: upscaling and face restoration of finished pictures, and making them ready to train on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from PIL import Image
 
+from pipelines.dataset_crops import (
+    CropBounds,
+    FindFaces,
+    FocalWeights,
+    auto_sized,
+    flipped,
+    focal_crop,
+    no_faces,
+    split_picture,
+)
 from pipelines.faces.base import FaceRestorer, restore_faces
+from pipelines.output.metadata import read_infotext
 from pipelines.registry import Registry
 from pipelines.upscalers.base import OnTile, Upscaler, ignore_tiles, upscale
 from pipelines.upscalers.catalogue import find_upscaler
-from schema.errors import ImageError, InvalidRequest
+from schema.errors import ImageError
 from schema.extras import NO_UPSCALER, ExtrasRequest
 from schema.images import MAX_PIXELS
 from schema.infotext import format_infotext
@@ -47,11 +58,33 @@ class FacePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatasetPlan:
+    """What makes a picture ready to train on, in this order; None and empty leave a stage out.
+
+    Attributes:
+        split: (threshold, overlap) of `split_picture`.
+        debug: Whether the picture that explains a focal point is handed out too.
+    """
+
+    split: tuple[float, float] | None = None
+    focal: FocalWeights | None = None
+    debug: bool = False
+    bounds: CropBounds | None = None
+    flips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtrasPlan:
-    """The stages in order: upscaling, then faces."""
+    """The stages in order: upscaling, faces, data set.
+
+    Attributes:
+        size: (width, height) that splitting and focal cropping aim at; None takes the enlarged picture's.
+    """
 
     upscaling: UpscalePlan | None = None
     faces: tuple[FacePlan, ...] = ()
+    dataset: DatasetPlan = field(default_factory=DatasetPlan)
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +95,23 @@ class ExtrasPicture:
         image: Its `info` holds the texts of the source and, under "postprocessing", the record.
         record: What was done, as A1111 writes it: "Postprocess upscale by: 2.0, …".
         name: File name of the source, or "".
+        source: The source's generation record, or "".
+        copy: Which picture of its source it is; 0 is the first.
     """
 
     image: Image.Image
     record: str
     name: str = ""
+    source: str = ""
+    copy: int = 0
     fields: dict[str, object] = field(default_factory=dict[str, object])
+
+
+Say = Callable[[str], None]
+
+
+def say_nothing(text: str) -> None:
+    """Tells nobody what is going on."""
 
 
 def plan_extras(request: ExtrasRequest, upscalers: Registry[Upscaler], restorers: Registry[FaceRestorer]) -> ExtrasPlan:
@@ -99,50 +143,97 @@ def plan_extras(request: ExtrasRequest, upscalers: Registry[Upscaler], restorers
                 weight=request.codeformer_weight,
             )
         )
-    return ExtrasPlan(upscaling=upscaling, faces=tuple(faces))
+    for stage in faces:
+        stage.restorer.check()
+    size = (request.upscaling_resize_w, request.upscaling_resize_h) if request.resize_mode == 1 else None
+    return ExtrasPlan(upscaling=upscaling, faces=tuple(faces), dataset=_dataset_plan(request), size=size)
 
 
-def run_extras(
-    request: ExtrasRequest,
-    upscalers: Registry[Upscaler],
-    restorers: Registry[FaceRestorer],
+def _dataset_plan(request: ExtrasRequest) -> DatasetPlan:
+    focal = FocalWeights(
+        faces=request.focal_face_weight, entropy=request.focal_entropy_weight, corners=request.focal_edges_weight
+    )
+    bounds = CropBounds(
+        least_side=request.multicrop_mindim,
+        largest_side=request.multicrop_maxdim,
+        least_area=request.multicrop_minarea,
+        largest_area=request.multicrop_maxarea,
+        largest_error=request.multicrop_threshold,
+        maximizes_area=request.multicrop_objective == "Maximize area",
+    )
+    return DatasetPlan(
+        split=(request.split_threshold, request.overlap_ratio) if request.split_oversized else None,
+        focal=focal if request.focal_crop else None,
+        debug=request.focal_debug,
+        bounds=bounds if request.autosized_crop else None,
+        flips=tuple(request.flips) if request.create_flipped_copies else (),
+    )
+
+
+def process_picture(
+    plan: ExtrasPlan,
+    image: Image.Image,
     *,
+    name: str = "",
     on_tile: OnTile = ignore_tiles,
-) -> Iterator[ExtrasPicture]:
-    """The pictures of a request one after the other, each as soon as it is done.
+    say: Say = say_nothing,
+    find_faces: FindFaces = no_faces,
+) -> list[ExtrasPicture]:
+    """What `image` becomes in all stages of `plan`; transparency is kept, other modes become RGB.
+
+    Args:
+        on_tile: Told of every tile of an upscaler; raises `Interrupted` to stop.
+        say: Told in words what is going on.
 
     Raises:
-        InvalidRequest: If there is no picture, or a result would be too large.
-        UnknownName, NotFound: If an upscaler, restorer or its file is missing; before the first picture.
+        ImageError: If the result would be too large.
         Interrupted: From `on_tile`.
 
     Source: A1111 modules/postprocessing.py, run_postprocessing.
     """
-    if not request.images:
-        raise InvalidRequest("Extras needs a picture.")
-    plan = plan_extras(request, upscalers, restorers)
-    names = request.names + [""] * (len(request.images) - len(request.names))
-    for image, name in zip(request.images, names, strict=False):
-        yield process_picture(plan, image, name=name, on_tile=on_tile)
-
-
-def process_picture(
-    plan: ExtrasPlan, image: Image.Image, *, name: str = "", on_tile: OnTile = ignore_tiles
-) -> ExtrasPicture:
-    """`image` after all stages of `plan`; transparency is kept, other modes become RGB."""
     fields: dict[str, object] = {}
-    texts = {key: value for key, value in image.info.items() if isinstance(value, str)}
+    texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
+    source, _ = read_infotext(image)
+    if source:
+        texts["parameters"] = source
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     result = image.convert("RGBA" if has_alpha else "RGB")
     if plan.upscaling is not None:
+        say(f"Upscaling with {plan.upscaling.first.name}")
         result = _upscale(plan.upscaling, result, fields, on_tile)
     for stage in plan.faces:
+        say(f"Restoring faces with {stage.restorer.name}")
         result = _restore(stage, result, fields)
+    finished = _for_dataset(plan, result, image.size, find_faces)
     record = format_infotext("", "", fields)
-    result.info = texts
-    if record:
-        result.info["postprocessing"] = record
-    return ExtrasPicture(image=result, record=record, name=name, fields=fields)
+    made: list[ExtrasPicture] = []
+    for place, picture in enumerate(finished):
+        picture.info = {**texts, **({"postprocessing": record} if record else {})}
+        made.append(
+            ExtrasPicture(image=picture, record=record, name=name, source=source or "", copy=place, fields=fields)
+        )
+    return made
+
+
+def _for_dataset(
+    plan: ExtrasPlan, image: Image.Image, original: tuple[int, int], find_faces: FindFaces
+) -> list[Image.Image]:
+    """`image` split, cropped and flipped as the plan says; the first result stands for the picture itself."""
+    dataset = plan.dataset
+    factor = plan.upscaling.factor if plan.upscaling else 1.0
+    size = plan.size or (int(original[0] * factor), int(original[1] * factor))
+    pictures, shown = [image], list[Image.Image]()
+    if dataset.split is not None:
+        threshold, overlap = dataset.split
+        pictures = split_picture(image, size, threshold=threshold, overlap=overlap)
+    if dataset.focal is not None:
+        crops = [focal_crop(picture, size, dataset.focal, find_faces) for picture in pictures]
+        pictures = [cropped for cropped, _ in crops]
+        shown = [explained for _, explained in crops] if dataset.debug else []
+    if dataset.bounds is not None:
+        pictures = [auto_sized(picture, dataset.bounds) or picture for picture in pictures]
+    copies = [copy for picture in pictures for copy in flipped(picture, dataset.flips)]
+    return [*pictures, *copies, *shown]
 
 
 def limit_size(width: float, height: float, limit: int) -> tuple[int, int]:

@@ -64,6 +64,7 @@ class _Run:
         job.say(f"Loading {self.plan.checkpoint.name}")
         model = stage.model()
         prepared = self._prepare()
+        stage.prepare_control(prepared)
         for batch in self.plan.batches:
             if job.stop_requested:
                 break
@@ -72,7 +73,7 @@ class _Run:
             self._run_batch(batch, prepared)
         infotexts = [image.infotext for image in self.images]
         grid = self._grid(model)
-        images = (*([grid] if grid else []), *self.images)
+        images = (*([grid] if grid else []), *self.images, *self._control_maps(model))
         return GenerationResult(
             images=images,
             info=self._info(model, infotexts if grid is None else [grid.infotext, *infotexts], grid is not None),
@@ -105,7 +106,11 @@ class _Run:
         if source is not None and prepared is not None:
             finished = img2img(self.stage, batch, source, prepared)
         else:
-            finished = [Img2ImgPicture(image=picture) for picture in txt2img(self.stage, batch)]
+            pictures = txt2img(self.stage, batch)
+            finished = [
+                Img2ImgPicture(image=after, unrestored=before if before is not after else None)
+                for before, after in zip(pictures, self.stage.restore_faces(pictures), strict=True)
+            ]
         model = self.stage.model()
         record = self._record(model)
         for place, picture in enumerate(finished):
@@ -121,6 +126,8 @@ class _Run:
             self.on_first(infotext)
         facts = self._facts(model, batch, place)
         keep = self.plan.save_images and (not self.stage.interrupted or settings.save_incomplete_images)
+        if keep and picture.unrestored is not None and settings.save_images_before_face_restoration:
+            self._save(picture.unrestored, facts, infotext, suffix="-before-face-restoration")
         if keep and picture.uncorrected is not None and settings.save_images_before_color_correction:
             self._save(picture.uncorrected, facts, infotext, suffix="-before-color-correction")
         path = self._save(picture.image, facts, infotext) if keep else None
@@ -162,6 +169,25 @@ class _Run:
             self.stage.note(f"{error} The picture is in the gallery; save it from there.")
             return None
         return saved.path
+
+    def _control_maps(self, model: LoadedModel) -> list[GeneratedImage]:
+        """The maps of the job's ControlNet units, which follow the pictures.
+
+        Source: sd-webui-controlnet scripts/controlnet.py, Script.postprocess.
+        """
+        plan, session = self.plan.control, self.stage.control
+        if plan is None or session is None or not self.images:
+            return []
+        shown = session.shown_maps()
+        if plan.maps_folder and self.plan.save_images:
+            facts = self._facts(model, self.plan.batches[0], 0)
+            for unit, picture in shown:
+                folder = self.folders.samples / plan.maps_folder / unit.preprocessor.name
+                try:
+                    save_image(picture, folder, facts=facts, options=SaveOptions.taken_from(self.plan.settings))
+                except OutputError as error:
+                    self.stage.note(str(error))
+        return [replace(self.images[0], image=picture, path=None) for _, picture in shown]
 
     def _grid(self, model: LoadedModel) -> GeneratedImage | None:
         settings = self.plan.settings

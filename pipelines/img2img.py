@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -36,11 +36,13 @@ class Img2ImgPicture:
 
     Attributes:
         uncorrected: Before colour correction, when that was done.
+        unrestored: Before its faces were restored, when that was done.
         mask, composite: The mask used and the repainted part alone, when there was a mask.
     """
 
     image: Image.Image
     uncorrected: Image.Image | None = None
+    unrestored: Image.Image | None = None
     mask: Image.Image | None = None
     composite: Image.Image | None = None
 
@@ -90,8 +92,13 @@ def img2img(stage: Stage, batch: BatchPlan, source: SourcePlan, prepared: Prepar
         sampled = linear_blend(sampled, latents, nmask, torch.zeros(1))
     elif nmask is not None and source.soft is not None:
         overlays = _soft_overlays(part, source, prepared, nmask, latents, sampled)
-    pictures = stage.decode(stage.model(), sampled)
-    return [_finished(picture, index, prepared, overlays) for index, picture in enumerate(pictures)]
+    pictures = stage.finish_control(stage.decode(stage.model(), sampled))
+    restored = stage.restore_faces(pictures)
+    finished = [_finished(picture, index, prepared, overlays) for index, picture in enumerate(restored)]
+    return [
+        replace(result, unrestored=before if before is not after else None)
+        for result, before, after in zip(finished, pictures, restored, strict=True)
+    ]
 
 
 def _step_count(part: PassPlan, source: SourcePlan) -> int:

@@ -57,6 +57,7 @@ class Job:
         self._stop_now = False
         self._stop_after_current = False
         self._skip = False
+        self._shown_images: int | None = None
 
     @property
     def state(self) -> JobState:
@@ -171,7 +172,12 @@ class Job:
     def add_image(self, image: GeneratedImage) -> None:
         """One more finished picture."""
         with self._changed:
-            self._update(images=(*self._progress.images, image))
+            if self._shown_images is None or len(self._progress.images) < self._shown_images:
+                self._update(images=(*self._progress.images, image))
+
+    def show_images(self, limit: int | None) -> None:
+        """Keeps no more than the first `limit` pictures for showing; None keeps all."""
+        self._shown_images = limit
 
     def queued_behind(self, position: int) -> None:
         """How many jobs are before it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipelines.adapters.control_files import ControlFileList
 from pipelines.adapters.lora_files import LoraLibrary
 from pipelines.checkpoints.hashes import HashCache
 from pipelines.checkpoints.load import native_size
@@ -14,6 +15,8 @@ from pipelines.checkpoints.vaes import VaeList
 from pipelines.conditioning.embeddings import EmbeddingLibrary
 from pipelines.conditioning.text_encoders import text_widths
 from pipelines.device import DevicePolicy
+from pipelines.faces.catalogue import find_detector, scan_restorers
+from pipelines.faces.retinaface import FaceDetector
 from pipelines.registry import Registry
 from pipelines.upscalers.base import Upscaler
 from pipelines.upscalers.catalogue import scan_upscalers
@@ -55,6 +58,9 @@ class Library:
         self.embeddings.scan()
         self.styles = StyleLibrary([paths.styles_file])
         self.upscalers = self._scan_upscalers()
+        self.restorers = scan_restorers(paths.faces, device=policy.device)
+        further = (Path(settings.control_net_models_path),) if settings.control_net_models_path else ()
+        self.controls = ControlFileList((*paths.controlnet, *further))
 
     def refresh(self, name: str) -> None:
         """Looks again into the folders of list `name`; other names change nothing."""
@@ -71,6 +77,8 @@ class Library:
                 self.upscalers = self._scan_upscalers()
             case "styles":
                 self.styles.reload()
+            case "controlnet_models":
+                self.controls.refresh()
             case _:
                 pass
 
@@ -108,6 +116,10 @@ class Library:
         """Embeddings that `model` can use and those it skips, as `/sdapi/v1/embeddings` answers."""
         fitting, skipped = self.embeddings.for_widths(text_widths(model)) if model else (self.embeddings.embeddings, [])
         return {"loaded": _described(fitting), "skipped": _described(skipped)}
+
+    def face_detector(self) -> FaceDetector | None:
+        """What finds faces, where its weights are there."""
+        return find_detector(self._paths.faces, device=self._policy.device)
 
     def upscaler_listing(self) -> list[dict[str, Any]]:
         """The upscalers as `/sdapi/v1/upscalers` answers."""

@@ -24,41 +24,49 @@ from pipelines.conditioning.encode import PromptCache
 from pipelines.conditioning.prompts import remove_comments
 from pipelines.conditioning.tokenizer import clip_tokenizer
 from pipelines.conditioning.tokens import count_tokens
+from pipelines.control.batch import batch_length, run_batch
+from pipelines.control.service import ControlService
 from pipelines.device import choose_device
-from pipelines.extras import run_extras
-from pipelines.faces.base import restorers
+from pipelines.extras_job import ExtrasRun
 from pipelines.generate import OutputFolders, generate
+from pipelines.img2img_files import FileBatch, run_files
 from pipelines.jobs import Job, JobQueue
 from pipelines.library import Library
+from pipelines.named_models import NamedModel, named_models
 from pipelines.output.export import save_selection
 from pipelines.output.filenames import NameFacts
 from pipelines.output.metadata import write_image
 from pipelines.output.save import SaveOptions, save_image
 from pipelines.plan import make_plan
 from pipelines.sampling.catalogue import SAMPLERS, SCHEDULES, resolve_sampler_and_schedule
-from pipelines.scripts.base import GridStyle, Script, ScriptServices, Variation, read_arguments
+from pipelines.scripts.arguments import Kind, Place
+from pipelines.scripts.base import GridStyle, Script, ScriptServices, Variation, kind_of, read_arguments
 from pipelines.scripts.catalogue import SCRIPTS
+from pipelines.scripts.paste import PastedScript, script_of
 from pipelines.stage import Stage
 from schema.atomic import remove_stale_files, write_atomically
-from schema.errors import InvalidRequest, OutOfMemory, OutputError, WebuiError
+from schema.errors import ForbiddenPath, InvalidRequest, OutOfMemory, WebuiError
 from schema.extras import ExtrasRequest
 from schema.flags import Flags
 from schema.infotext import parse_infotext
 from schema.paste import NameResolver, PastedValues, to_request_values
-from schema.paths import Paths
+from schema.paths import Paths, contained
 from schema.requests import (
     LATENT_UPSCALE_MODES,
     SAME_CHECKPOINT,
     SAME_SAMPLER,
     SAME_SCHEDULE,
     GenerationRequest,
-    Txt2ImgRequest,
+    Img2ImgRequest,
 )
-from schema.results import GeneratedImage, GenerationResult
+from schema.results import GeneratedImage, GenerationResult, JobState
 from schema.settings import Settings
 from schema.store import SettingsStore
+from schema.styles import Style
 
 log = logging.getLogger(__name__)
+
+TABS = ("txt2img", "img2img", "inpaint", "Extras", "PNG Info", "Checkpoint Merger", "Train", "Settings")
 
 API_FORMATS = ("png", "jpg", "jpeg", "webp")
 
@@ -72,6 +80,7 @@ class ModelStatus:
         text: What is going on, in words.
         problem: Why the selected checkpoint is not in use, or None.
         native_size: Side in pixels the model was trained at; 512 while unknown.
+        is_edit: Whether the model in use edits pictures by instruction, with a CFG scale of its own for the picture.
     """
 
     title: str
@@ -79,6 +88,7 @@ class ModelStatus:
     text: str
     problem: str | None = None
     native_size: int = 512
+    is_edit: bool = False
 
 
 class _Models:
@@ -113,6 +123,7 @@ class PipelineManager:
     Attributes:
         settings: The store; `settings.settings` is the snapshot in force.
         queue: Serialises everything that uses the device.
+        control: ControlNet's lists, and preprocessing without generating.
     """
 
     def __init__(self, flags: Flags, paths: Paths, store: SettingsStore) -> None:
@@ -125,10 +136,18 @@ class PipelineManager:
         )
         self.library = Library(paths, policy, store.settings, checkpoint=flags.ckpt, vae=flags.vae_path)
         self.queue = JobQueue()
+        self._policy = policy
         self._cache = ModelCache(policy)
         self._prompts = PromptCache()
         self._models = _Models(self._cache, self.library, lambda: self.settings.settings, not flags.no_hashing)
-        self._restorers = restorers()
+        self.control = ControlService(
+            self.library,
+            paths,
+            policy,
+            family=lambda: self._cache.current.family if self._cache.current else None,
+            on_device=self._on_device,
+            may_download=not flags.offline,
+        )
         self._status_lock = threading.Lock()
         self._problem: str | None = None
 
@@ -157,14 +176,44 @@ class PipelineManager:
             work = functools.partial(self._extras, request, save)
         elif request.script_name:
             script = self.script(request.script_name, request)
-            values = read_arguments(script, request.script_args)
+            kind = kind_of(request)
+            values = read_arguments(script, request.script_args, kind)
+            script.check(request, values, self.script_place(kind))
             work = functools.partial(self._script, script, values, request, save, lenient)
         else:
             # Planned here once so that a bad request is refused at once; planned again when its turn comes, because
             # settings and files may have changed meanwhile.
             make_plan(request, self.settings.settings, self.library, save=save, lenient=lenient)
-            work = functools.partial(self._generate, request, Variation(), save, lenient)
+            repeats = batch_length(request.controlnet)
+            work = functools.partial(
+                self._control_batch if repeats else self._generate, request, Variation(), save, lenient
+            )
         return self.queue.submit(Job(functools.partial(_guarded, work), request, owner=owner, job_id=job_id))
+
+    def submit_files(self, request: Img2ImgRequest, batch: FileBatch, *, owner: str = "") -> Job:
+        """Queues one job that runs `request` for every file of `batch`.
+
+        Raises:
+            InvalidRequest: If there is no file, or the request names something that does not exist.
+        """
+        if not batch.files:
+            raise InvalidRequest("There is no picture to work on. Choose files, or a folder that has some.")
+        make_plan(request, self.settings.settings, self.library)
+        work = functools.partial(self._files, request, batch)
+        return self.queue.submit(Job(functools.partial(_guarded, work), request, owner=owner))
+
+    def user_folder(self, named: str) -> Path:
+        """The folder that a user named on the page: below the data folder, or one that the command line allows.
+
+        Raises:
+            ForbiddenPath: If it lies elsewhere.
+        """
+        try:
+            return contained(named.strip(), (self.paths.data_dir, *self.flags.gradio_allowed_path))
+        except ForbiddenPath as error:
+            raise ForbiddenPath(
+                f"{error} Use a folder below '{self.paths.data_dir}', or start with --gradio-allowed-path FOLDER."
+            ) from error
 
     def job(self, job_id: str) -> Job | None:
         """The job called `job_id`, as long as it is known."""
@@ -174,10 +223,21 @@ class PipelineManager:
         """Recently finished, running and waiting jobs, oldest first."""
         return self.queue.jobs(owner)
 
-    def interrupt(self, job_id: str | None = None) -> None:
-        """Stops a job at once, the running one by default; a waiting one leaves the queue."""
+    def interrupt(self, job_id: str | None = None, *, after_current: bool = False) -> None:
+        """Stops a job, the running one by default; a waiting one leaves the queue.
+
+        Args:
+            after_current: Whether the batch being sampled may be finished first, where others would follow it; a second
+                call stops at once.
+
+        Source: A1111 modules/ui_toprow.py, interrupt_function.
+        """
         job = self.job(job_id) if job_id else self.queue.current
-        if job is not None:
+        if job is None:
+            return
+        if after_current and job.state is JobState.RUNNING and job.progress().job_count > 1:
+            job.interrupt(after_current=True)
+        else:
             job.cancel()
 
     def skip(self, job_id: str | None = None) -> None:
@@ -190,14 +250,61 @@ class PipelineManager:
         """Ends what runs; pictures already finished are saved first."""
         self.queue.close()
 
-    def _generate(
+    def _files(self, request: Img2ImgRequest, batch: FileBatch, job: Job) -> GenerationResult:
+        runs = make_plan(request, self.settings.settings, self.library).run_count * len(batch.files)
+        job.plan_runs(runs)
+        job.show_images(None if batch.shown < 0 else batch.shown)
+
+        def run(part: Img2ImgRequest, *, samples: Path | None) -> GenerationResult:
+            return self._generate(part, Variation(), True, False, job, samples=samples, runs=runs)
+
+        return run_files(request, batch, run=run, find_checkpoint=self._title_of, stopped=lambda: job.stop_requested)
+
+    def _control_batch(
         self, request: GenerationRequest, variation: Variation, save: bool, lenient: bool, job: Job
+    ) -> GenerationResult:
+        """The job once for every picture of ControlNet units in batch mode."""
+        settings = self.settings.settings
+        plan = make_plan(request, settings, self.library, variation=variation, save=save, lenient=lenient)
+        runs = plan.run_count * batch_length(request.controlnet)
+        folder = next((unit.output_dir for unit in request.controlnet if unit.enabled and unit.output_dir), "")
+        samples = self._folders(plan.settings, plan.kind).samples / folder if folder else None
+
+        def run(part: GenerationRequest) -> GenerationResult:
+            return self._generate(part, variation, save, lenient, job, samples=samples, runs=runs)
+
+        return run_batch(
+            request,
+            run,
+            seed=plan.batches[0].seeds[0],
+            increments_seed=plan.settings.controlnet_increment_seed_during_batch,
+            stopped=lambda: job.stop_requested,
+        )
+
+    def _generate(
+        self,
+        request: GenerationRequest,
+        variation: Variation,
+        save: bool,
+        lenient: bool,
+        job: Job,
+        *,
+        samples: Path | None = None,
+        runs: int | None = None,
     ) -> GenerationResult:
         settings = self.settings.settings
         plan = make_plan(request, settings, self.library, variation=variation, save=save, lenient=lenient)
-        job.plan_runs(plan.run_count)
-        stage = Stage(plan=plan, library=self.library, models=self._models, cache=self._prompts, job=job)
-        return generate(stage, self._folders(plan.settings, plan.kind), self._remember)
+        job.plan_runs(plan.run_count if runs is None else runs)
+        stage = Stage(
+            plan=plan,
+            library=self.library,
+            models=self._models,
+            cache=self._prompts,
+            job=job,
+            control_tools=self.control.tools,
+        )
+        folders = self._folders(plan.settings, plan.kind)
+        return generate(stage, replace(folders, samples=samples) if samples else folders, self._remember)
 
     def _script(
         self,
@@ -209,13 +316,15 @@ class PipelineManager:
         job: Job,
     ) -> GenerationResult:
         settings = self.settings.settings
-        kind = "txt2img" if isinstance(request, Txt2ImgRequest) else "img2img"
+        kind = kind_of(request)
         folders = self._folders(settings, kind)
         plain_run = Variation()
 
         def run(part: GenerationRequest, variation: Variation = plain_run, /) -> GenerationResult:
             plain = part.model_copy(update={"script_name": None, "script_args": []})
-            return self._generate(plain, variation, save, lenient, job)
+            # A script says beforehand how many runs there will be in all.
+            runs = job.progress().job_count or None
+            return self._generate(plain, variation, save, lenient, job, runs=runs)
 
         def keep(picture: GeneratedImage, *, basename: str = "", grid: bool = False) -> GeneratedImage:
             if not save or not (settings.grid_save if grid else settings.samples_save):
@@ -244,50 +353,21 @@ class PipelineManager:
                 prevent_empty_spots=settings.grid_prevent_empty_spots,
                 background=settings.grid_background_color,
             ),
+            place=self.script_place(kind),
         )
         return script.run(request, values, services)
 
     def _extras(self, request: ExtrasRequest, save: bool, job: Job) -> GenerationResult:
         settings = self.settings.settings
-        folder = self._output_folder(settings.outdir_samples or settings.outdir_extras_samples)
-        job.plan_runs(len(request.images))
-        images: list[GeneratedImage] = []
-        notes: list[str] = []
-
-        def on_tile(done: int, total: int) -> None:
-            job.raise_if_stopped()
-            job.stepped(done)
-
-        job.started_run(1, "Upscaling")
-        for picture in run_extras(request, self.library.upscalers, self._restorers, on_tile=on_tile):
-            path = None
-            if save and settings.samples_save:
-                try:
-                    saved = save_image(
-                        picture.image,
-                        folder,
-                        facts=NameFacts(),
-                        options=SaveOptions.taken_from(settings),
-                        infotext=picture.record,
-                        section="extras",
-                        save_to_dirs=False,
-                    )
-                    path = saved.path
-                except OutputError as error:
-                    notes.append(str(error))
-            made = GeneratedImage(
-                image=picture.image,
-                infotext=picture.record,
-                seed=-1,
-                subseed=-1,
-                prompt="",
-                negative_prompt="",
-                path=path,
-            )
-            images.append(made)
-            job.add_image(made)
-            job.finished_run()
-        return GenerationResult(images=tuple(images), notes=tuple(notes))
+        run = ExtrasRun(
+            upscalers=self.library.upscalers,
+            restorers=self.library.restorers,
+            settings=settings,
+            folder=self._output_folder(settings.outdir_samples or settings.outdir_extras_samples),
+            save=save,
+            detector=self.library.face_detector(),
+        )
+        return run.run(request, job)
 
     def _folders(self, settings: Settings, kind: str) -> OutputFolders:
         samples = settings.outdir_txt2img_samples if kind == "txt2img" else settings.outdir_img2img_samples
@@ -327,6 +407,7 @@ class PipelineManager:
             text=text,
             problem=self._problem if selected else "There is no checkpoint. Open Settings and get a model.",
             native_size=self._native_size(selected, model),
+            is_edit=model is not None and model.is_edit,
         )
 
     def _native_size(self, selected: CheckpointInfo | None, model: LoadedModel | None) -> int:
@@ -381,7 +462,7 @@ class PipelineManager:
 
     def unload_checkpoint(self) -> None:
         """Gives the models' memory back."""
-        self._on_device(lambda: (self._models.forget(), self._cache.unload()))
+        self._on_device(lambda: (self.control.forget(), self._models.forget(), self._cache.unload()))
 
     def reload_checkpoint(self) -> None:
         """Loads the last model again from its file."""
@@ -416,13 +497,15 @@ class PipelineManager:
             "styles": lambda: list(self.library.styles.styles),
             "vaes": lambda: self.library.vaes.choices,
             "loras": lambda: [file.name for file in self.library.loras.files],
-            "face_restorers": lambda: self._restorers.names,
+            "face_restorers": lambda: self.library.restorers.names,
             "scripts": lambda: SCRIPTS.names,
+            "control_types": lambda: list(self.control.types()),
+            "controlnet_modules": self.control.module_labels,
+            "controlnet_models": self.control.model_choices,
             "setting_keys": lambda: list(Settings.model_fields),
-            "tabs": lambda: ["txt2img", "img2img", "inpaint", "Extras", "PNG Info", "Settings"],
+            "tabs": lambda: list(TABS),
             "unets": lambda: ["Automatic", "None"],
             "attention_backends": lambda: ["Automatic", "sdp - scaled dot product"],
-            "localizations": lambda: ["None"],
             "themes": lambda: ["Default"],
         }
         return lists[name]() if name in lists else []
@@ -440,14 +523,24 @@ class PipelineManager:
         """Selectable scripts of "txt2img" or "img2img"."""
         return SCRIPTS.where(lambda script: script.is_txt2img if kind == "txt2img" else script.is_img2img)
 
+    def script_place(self, kind: Kind) -> Place:
+        """What a script knows of this installation."""
+        return Place(kind=kind, lists=self.choices, max_megapixels=self.settings.settings.img_max_size_mp)
+
+    def paste_script(self, infotext: str, kind: Kind) -> PastedScript:
+        """The script that `infotext` names, with its arguments; empty text means the last generation's."""
+        parsed = parse_infotext(infotext if infotext.strip() else self.last_infotext(), **self.infotext_context())
+        return script_of(parsed.fields, self.scripts(kind), self.script_place(kind))
+
     def script(self, title: str, request: GenerationRequest) -> Script:
         """The script called `title`, in any case.
 
         Raises:
             InvalidRequest: If there is none for this kind of request.
         """
-        kind = "txt2img" if isinstance(request, Txt2ImgRequest) else "img2img"
-        found = next((script for script in self.scripts(kind) if script.name.casefold() == title.casefold()), None)
+        found = next(
+            (script for script in self.scripts(kind_of(request)) if script.name.casefold() == title.casefold()), None
+        )
         if found is None:
             raise InvalidRequest(f"Script '{title}' not found")
         return found
@@ -494,6 +587,14 @@ class PipelineManager:
             lora=self._lora_with_hash,
         )
 
+    def models_of(self, infotext: str) -> tuple[NamedModel, ...]:
+        """The models that an infotext names, and whether they are here; their files may be read for their hash."""
+        return named_models(parse_infotext(infotext, **self.infotext_context()), self.library)
+
+    def device_words(self) -> str:
+        """The device and the number format the networks run in: "cpu, float32"."""
+        return f"{self._policy.device}, {str(self._policy.dtype).removeprefix('torch.')}"
+
     def last_infotext(self) -> str:
         """The infotext of the last generation, also of an earlier run of the program; "" if there is none."""
         if self.flags.no_prompt_history or not self.paths.params_file.is_file():
@@ -503,6 +604,26 @@ class PipelineManager:
     def apply_styles(self, prompt: str, negative_prompt: str, styles: Sequence[str]) -> tuple[str, str]:
         """Both prompts with the named styles written into them."""
         return self.library.styles.apply(styles, prompt, negative_prompt)
+
+    def style(self, name: str) -> Style | None:
+        """The style called `name`, or None."""
+        return self.library.styles.styles.get(name)
+
+    def save_style(self, style: Style) -> None:
+        """Adds a style, or replaces the one of its name.
+
+        Raises:
+            OutputError: If the styles file cannot be written.
+        """
+        self.library.styles.save(style)
+
+    def delete_style(self, name: str) -> None:
+        """Removes the style called `name`, if there is one.
+
+        Raises:
+            OutputError: If the styles file cannot be written.
+        """
+        self.library.styles.delete(name)
 
     # ---- settings ----
 

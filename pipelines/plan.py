@@ -14,11 +14,15 @@ from pipelines.checkpoints.model import CheckpointInfo
 from pipelines.conditioning.options import EncodeOptions
 from pipelines.conditioning.prompt_schedule import StepCounts
 from pipelines.conditioning.prompts import remove_comments
+from pipelines.control.geometry import target_size
+from pipelines.control.plan import UnitPlan, plan_units, unit_infotexts
+from pipelines.control.session import ControlPlan
+from pipelines.faces.base import FaceRestorer
 from pipelines.hires import HiresSize, hires_size
 from pipelines.inpaint import Img2ImgPlan, InpaintPlan, MaskedContent
 from pipelines.library import Library
 from pipelines.resize import ResizeMode
-from pipelines.sampling.catalogue import resolve_sampler_and_schedule
+from pipelines.sampling.catalogue import ResolvedNames, resolve_sampler_and_schedule
 from pipelines.sampling.guidance import GuidanceOptions
 from pipelines.sampling.noise import NoiseSource
 from pipelines.sampling.run import Churn, PreviewSubject, SamplingOptions
@@ -27,7 +31,7 @@ from pipelines.scripts.base import Variation
 from pipelines.soft_inpaint import SoftInpaintPlan
 from pipelines.upscalers.base import Upscaler, upscale_with
 from pipelines.upscalers.catalogue import find_upscaler
-from schema.errors import CheckpointNotFound, InvalidRequest
+from schema.errors import CheckpointNotFound, InvalidRequest, NotFound, UnknownName
 from schema.requests import (
     LATENT_UPSCALE_MODES,
     SAME_CHECKPOINT,
@@ -163,12 +167,14 @@ class GenerationPlan:
     zero_terminal_snr: bool = False
     downcast_alphas: bool = False
     restore_faces: bool = False
+    face_restorer: FaceRestorer | None = None
     use_networks: bool = True
     seed_resize_from_w: int = 0
     seed_resize_from_h: int = 0
     subseed_strength: float = 0.0
     styles: tuple[str, ...] = ()
     color_source: Image.Image | None = None
+    control: ControlPlan | None = None
     save_images: bool = True
     make_grid: bool = True
     settings: Settings
@@ -210,25 +216,19 @@ def make_plan(
     notes += names.substitutions
     prompts = _Prompts.of(request, settings, library)
     variation = variation or Variation()
-    extra: dict[str, object] = dict(variation.infotext)
-    first = PassPlan(
-        sampling=_sampling_options(request, settings, names.sampler.name, names.schedule.name),
-        width=request.width,
-        height=request.height,
-        counts=StepCounts(base=names.sampler.calls(request.steps), old_rule=settings.use_old_scheduling),
-        token_merging_ratio=_token_merging(request, settings),
-    )
+    units = plan_units(request.controlnet, library.controls)
+    extra: dict[str, object] = dict(variation.infotext) | unit_infotexts(units, notes)
+    first = _first_pass(request, settings, names)
     hires = None
     if isinstance(request, Txt2ImgRequest) and request.enable_hr:
         first, hires = _hires(request, settings, library, first, prompts, extra, lenient)
     _check_size(first, hires)
     source = _source(request, settings, library, extra) if isinstance(request, Img2ImgRequest) else None
-    batches = _batches(request, prompts, variation)
-    return GenerationPlan(
+    plan = GenerationPlan(
         kind="img2img" if source else "txt2img",
         checkpoint=checkpoint,
         vae_path=library.choose_vae(checkpoint, settings),
-        batches=batches,
+        batches=_batches(request, prompts, variation),
         batch_size=request.batch_size,
         main_prompt=prompts.prompt,
         main_negative_prompt=prompts.negative_prompt,
@@ -239,6 +239,46 @@ def make_plan(
         refiner=_refiner(request, settings, library),
         source=source,
         color_source=variation.color_source,
+        settings=settings,
+        extra=extra,
+        notes=tuple(notes),
+    )
+    plan = replace(plan, control=_control(request, plan, units) if units else None)
+    return _with_faces(_with_switches(plan, request, save=save), library)
+
+
+def _control(request: GenerationRequest, plan: GenerationPlan, units: tuple[UnitPlan, ...]) -> ControlPlan:
+    settings, seed = plan.settings, plan.batches[0].seeds[0]
+    size = plan.hires.size if plan.hires else None
+    return ControlPlan(
+        units=units,
+        size=target_size(plan.first.width, plan.first.height),
+        hires_size=target_size(size.upscaled_width, size.upscaled_height) if size else None,
+        seed=seed,
+        subseed=seed if request.subseed == -1 else max(request.subseed, 0),
+        inpaint_blur=settings.control_net_inpaint_blur_sigma,
+        ignore_masks=settings.controlnet_ignore_noninpaint_mask,
+        shows_maps=not settings.control_net_no_detectmap,
+        maps_folder=settings.control_net_detectedmap_dir if settings.control_net_detectmap_autosaving else "",
+        cache_size=settings.control_net_model_cache_size,
+    )
+
+
+def _first_pass(request: GenerationRequest, settings: Settings, names: ResolvedNames) -> PassPlan:
+    return PassPlan(
+        sampling=_sampling_options(request, settings, names.sampler.name, names.schedule.name),
+        width=request.width,
+        height=request.height,
+        counts=StepCounts(base=names.sampler.calls(request.steps), old_rule=settings.use_old_scheduling),
+        token_merging_ratio=_token_merging(request, settings),
+    )
+
+
+def _with_switches(plan: GenerationPlan, request: GenerationRequest, *, save: bool) -> GenerationPlan:
+    """`plan` with the values that request and settings give without anything being looked up."""
+    settings = plan.settings
+    return replace(
+        plan,
         firstpass_image=request.firstpass_image if isinstance(request, Txt2ImgRequest) else None,
         tiling=settings.tiling if request.tiling is None else request.tiling,
         zero_terminal_snr=settings.sd_noise_schedule == "Zero Terminal SNR",
@@ -251,10 +291,20 @@ def make_plan(
         styles=tuple(request.styles),
         save_images=save and settings.samples_save and not request.do_not_save_samples,
         make_grid=save and not request.do_not_save_grid,
-        settings=settings,
-        extra=extra,
-        notes=tuple(notes),
     )
+
+
+def _with_faces(plan: GenerationPlan, library: Library) -> GenerationPlan:
+    """`plan` with its face restorer; a picture without restored faces and a note is worth more than no picture."""
+    if not plan.restore_faces:
+        return plan
+    name = plan.settings.face_restoration_model
+    try:
+        restorer = library.restorers.get(name)
+        restorer.check()
+    except (NotFound, UnknownName) as error:
+        return replace(plan, restore_faces=False, notes=(*plan.notes, str(error)))
+    return replace(plan, face_restorer=restorer)
 
 
 def _settings_and_checkpoint(

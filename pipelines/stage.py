@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pipelines.adapters.control_units import ControlRunner
 from pipelines.adapters.extra_networks import LoraSpec, extract_networks, lora_specs
 from pipelines.adapters.lora import LoraPatcher
 from pipelines.adapters.lora_files import ActiveLora
@@ -22,6 +23,9 @@ from pipelines.conditioning.encode import PromptCache, encode_prompts
 from pipelines.conditioning.prompt_schedule import StepCounts
 from pipelines.conditioning.text_encoders import text_widths
 from pipelines.conditioning.types import BatchConditioning
+from pipelines.control.inputs import ControlSource
+from pipelines.control.session import ControlSession, ControlTools
+from pipelines.inpaint import PreparedImg2Img
 from pipelines.jobs import Job
 from pipelines.latents.preview import LatentPreviewer, PreviewMethod, preview_grid
 from pipelines.latents.vae import circular_padding, decode, encode
@@ -66,6 +70,8 @@ class Stage:
         extra: Infotext entries in the order A1111 adds them; grows while the job runs.
         notes: What the user should know.
         interrupted: Whether a pass was ended early.
+        control: The job's ControlNet units with their maps, or None.
+        control_tools: Control networks and maps that outlive the job; needed where the plan has units.
     """
 
     plan: GenerationPlan
@@ -76,6 +82,8 @@ class Stage:
     extra: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
+    control: ControlSession | None = None
+    control_tools: ControlTools | None = None
 
     def model(self) -> LoadedModel:
         """The job's checkpoint, on the device."""
@@ -176,14 +184,21 @@ class Stage:
             self.extra["Downcast alphas_cumprod"] = True
         if plan.zero_terminal_snr:
             self.extra["Noise Schedule"] = plan.settings.sd_noise_schedule
+        is_hires = part.sampling.first_pass_schedule is not None
+        runner = self._control_runner(model, noise.seeds, is_hires=is_hires)
+        if runner is not None and self.control is not None:
+            image_conditioning = self.control.image_conditioning(model, image_conditioning, is_hires=is_hires)
         diffusion = DiffusionModel.of(
             model,
+            control=runner,
+            change=None if runner is None else runner.adjusted,
             empty_prompt=self.empty_prompt(model, part),
             downcast_alphas=plan.downcast_alphas,
             zero_terminal_snr=plan.zero_terminal_snr,
         )
         self.job.started_run(steps or part.sampling.steps)
-        with self.prepared(model, part):
+        report = _Reporter(self, model)
+        with self.prepared(model, part), nullcontext() if runner is None else runner.installed():
             sampled = sample(
                 SamplingPass(
                     diffusion,
@@ -192,13 +207,56 @@ class Stage:
                     part.sampling,
                     image_conditioning=image_conditioning,
                     refiner=refiner,
-                    on_step=_Reporter(self, model),
+                    on_step=report if runner is None else runner.reporting(report),
                 )
             )
         self.job.finished_run()
         self.extra |= sampled.infotext
         self.interrupted |= sampled.interrupted
         return sampled.latents
+
+    def prepare_control(self, prepared: PreparedImg2Img | None) -> None:
+        """Makes the maps of the job's ControlNet units; without units, networks kept from earlier jobs are let go.
+
+        Args:
+            prepared: The img2img sources made ready, or None.
+        """
+        tools, plan, source = self.control_tools, self.plan.control, self.plan.source
+        if tools is None or plan is None:
+            if tools is not None:
+                tools.networks.clear()
+            return
+        picture = None
+        if source is not None:
+            mask = prepared.mask if prepared is not None else None
+            picture = ControlSource(
+                image=source.images[0],
+                resize_mode=source.preparation.resize_mode,
+                width=source.preparation.width,
+                height=source.preparation.height,
+                inpaint=source.preparation.inpaint,
+                region=mask.region if mask is not None else None,
+            )
+        self.control = ControlSession(plan=plan, tools=tools, source=picture)
+        self.control.prepare(self.job.say)
+
+    def _control_runner(self, model: LoadedModel, seeds: Sequence[int], *, is_hires: bool) -> ControlRunner | None:
+        """The job's control networks for a pass, loaded."""
+        if self.control is None:
+            return None
+        self.job.say("Loading control models")
+        patched = self.models.patcher(model).active
+        return self.control.runner(model, seeds, is_hires=is_hires, weights_key=patched)
+
+    def control_start(self, model: LoadedModel, noise: Tensor) -> Tensor:
+        """The noise txt2img starts from, with what the job's units put into it."""
+        return noise if self.control is None else self.control.start(model, noise)
+
+    def finish_control(self, pictures: list[Image.Image]) -> list[Image.Image]:
+        """Decoded pictures as the job's ControlNet units leave them."""
+        if self.control is None:
+            return pictures
+        return self.control.finish(pictures, is_hires=self.plan.hires is not None)
 
     def refiner(self, batch: BatchPlan, part: PassPlan, *, is_hires: bool) -> RefinerSwitch | None:
         """The model that takes over in this pass, if any."""
@@ -247,6 +305,20 @@ class Stage:
             if self.plan.tiling:
                 changes.enter_context(circular_padding(model.vae))
             return [to_image(picture) for picture in decode(model.vae, latents, on_note=self.note)]
+
+    def restore_faces(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
+        """`pictures` with restored faces where the job asks for them; the same objects where nothing was done.
+
+        Source: A1111 modules/face_restoration.py, restore_faces; modules/codeformer_model.py for the weight.
+        """
+        restorer, settings = self.plan.face_restorer, self.plan.settings
+        if restorer is None:
+            return list(pictures)
+        self.job.say(f"Restoring faces with {restorer.name}")
+        restored = [restorer.restore(picture, settings.code_former_weight) for picture in pictures]
+        if settings.face_restoration_unload:
+            restorer.unload()
+        return restored
 
     def encode_pictures(self, model: LoadedModel, pictures: Sequence[Image.Image], seeds: Sequence[int]) -> Tensor:
         """Latents of `pictures`; the VAE's posterior noise comes from each picture's own seed.

@@ -30,7 +30,7 @@ def txt2img(stage: Stage, batch: BatchPlan) -> list[Image.Image]:
     else:
         conditioning = stage.encode(model, part, texts, part.counts)
         noise = stage.noise(model, batch, part.height // 8, part.width // 8)
-        start = noise.initial()
+        start = stage.control_start(model, noise.initial())
         first = stage.run(
             model,
             part,
@@ -42,10 +42,10 @@ def txt2img(stage: Stage, batch: BatchPlan) -> list[Image.Image]:
         )
     if plan.hires is not None and not stage.job.interrupted and not stage.job.skipped:
         model, latents = _second_pass(stage, batch, plan.hires, first, texts)
-        return stage.decode(model, latents)
+        return stage.finish_control(stage.decode(model, latents))
     if isinstance(first, Image.Image):
         return [first]
-    return stage.decode(stage.model(), first)
+    return stage.finish_control(stage.decode(stage.model(), first))
 
 
 def _given_first_pass(

@@ -75,7 +75,7 @@ ACCEPTED = (
     Accepted(
         names="esrgan-models-path realesrgan-models-path dat-models-path bsrgan-models-path gfpgan-models-path"
         " codeformer-models-path clip-models-path swinir-models-path scunet-models-path ldsr-models-path gfpgan-dir"
-        " gfpgan-model hypernetwork-dir localizations-dir",
+        " gfpgan-model hypernetwork-dir",
         values="one",
         note=_FOLDERS,
     ),

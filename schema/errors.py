@@ -59,6 +59,19 @@ class UnsafePickle(CheckpointError):
     """A pickle that asks for more than tensors."""
 
 
+class WeightsMissing(CheckpointError):
+    """Weight files that are neither here nor can be fetched.
+
+    Args:
+        files: Where each belongs below the models folder, and the address it can be had from (empty for none).
+    """
+
+    def __init__(self, files: Iterable[tuple[str, str]]) -> None:
+        self.files = list(files)
+        wanted = "; ".join(f"{place} (from {url})" if url else place for place, url in self.files)
+        super().__init__(f"Weights are missing and cannot be fetched now. Put into the models folder: {wanted}.")
+
+
 class DownloadError(WebuiError):
     """A download that failed or did not match its hash."""
 

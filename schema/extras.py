@@ -1,5 +1,6 @@
 """What a caller can ask of the Extras tab: upscaling and face restoration of finished pictures."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,8 @@ from schema.images import ImageInput
 
 SIZE_MODES = ("Scale by", "Scale to")
 NO_UPSCALER = "None"
+OBJECTIVES = ("Maximize area", "Minimize error")
+FLIPS = ("Horizontal", "Vertical", "Both")
 
 
 class ExtrasStages(BaseModel):
@@ -18,7 +21,9 @@ class ExtrasStages(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     resize_mode: Annotated[int, P(ge=0, le=1), Control(label="Size", kind="radio", choices=SIZE_MODES)] = 0
-    upscaling_resize: Annotated[float, P(gt=0, le=64), Control(label="Resize", step=0.05, shown=(1, 8))] = 4.0
+    upscaling_resize: Annotated[
+        float, P(gt=0, le=64), Control(label="Resize", kind="slider", step=0.05, shown=(1, 8))
+    ] = 4.0
     upscaling_resize_w: Annotated[int, P(ge=1, le=16384), Control(label="Width", step=8, shown=(64, 8192))] = 512
     upscaling_resize_h: Annotated[int, P(ge=1, le=16384), Control(label="Height", step=8, shown=(64, 8192))] = 512
     upscaling_crop: Annotated[bool, Control(label="Crop to fit")] = True
@@ -36,17 +41,63 @@ class ExtrasStages(BaseModel):
     ] = 0.0
 
 
-class ExtrasRequest(ExtrasStages):
+class ExtrasDatasets(BaseModel):
+    """What makes pictures ready to train on; names are those of A1111's controls.
+
+    Source: A1111 scripts/postprocessing_split_oversized.py, postprocessing_focal_crop.py,
+    postprocessing_autosized_crop.py, postprocessing_create_flipped_copies.py.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    split_oversized: Annotated[bool, Control(label="Split oversized images")] = False
+    split_threshold: Annotated[
+        float,
+        P(ge=0, le=1),
+        Control(label="Threshold", step=0.05, info="Pictures are split whose aspect is further off than this."),
+    ] = 0.5
+    overlap_ratio: Annotated[float, P(ge=0, le=0.9), Control(label="Overlap ratio", step=0.05)] = 0.2
+    focal_crop: Annotated[bool, Control(label="Auto focal point crop")] = False
+    focal_face_weight: Annotated[float, P(ge=0, le=1), Control(label="Focal point face weight", step=0.05)] = 0.9
+    focal_entropy_weight: Annotated[float, P(ge=0, le=1), Control(label="Focal point entropy weight", step=0.05)] = 0.15
+    focal_edges_weight: Annotated[float, P(ge=0, le=1), Control(label="Focal point edges weight", step=0.05)] = 0.5
+    focal_debug: Annotated[
+        bool, Control(label="Create debug image", info="One more picture that shows what was found.")
+    ] = False
+    autosized_crop: Annotated[bool, Control(label="Auto-sized crop")] = False
+    multicrop_mindim: Annotated[int, P(ge=64, le=2048), Control(label="Dimension lower bound", step=8)] = 384
+    multicrop_maxdim: Annotated[int, P(ge=64, le=2048), Control(label="Dimension upper bound", step=8)] = 768
+    multicrop_minarea: Annotated[int, P(ge=4096, le=4194304), Control(label="Area lower bound", step=1)] = 4096
+    multicrop_maxarea: Annotated[int, P(ge=4096, le=4194304), Control(label="Area upper bound", step=1)] = 409600
+    multicrop_objective: Annotated[
+        Literal["Maximize area", "Minimize error"],
+        Control(label="Resizing objective", kind="radio", choices=OBJECTIVES),
+    ] = "Maximize area"
+    multicrop_threshold: Annotated[float, P(ge=0, le=1), Control(label="Error threshold", step=0.01)] = 0.1
+    create_flipped_copies: Annotated[bool, Control(label="Create flipped copies")] = False
+    flips: Annotated[
+        list[Literal["Horizontal", "Vertical", "Both"]],
+        Control(label="Flip", kind="multiselect", choices=FLIPS),
+    ] = P(default_factory=lambda: ["Horizontal"])
+
+
+class ExtrasRequest(ExtrasStages, ExtrasDatasets):
     """Everything a caller can ask of Extras.
 
     Attributes:
-        images: One or more pictures, each processed alike.
+        images: Pictures, each processed alike.
         names: File names of the pictures, for the names of the results; may be shorter than `images`.
+        files: Picture files, read when their turn comes; after `images`.
+        output_dir: Where results go instead of the folder for Extras; the caller has checked it.
+        show_extras_results: Whether the results are handed back, besides being saved.
     """
 
     mode: Literal["extras"] = "extras"
     images: list[ImageInput] = P(default_factory=list)
     names: list[str] = P(default_factory=list)
+    files: list[Path] = P(default_factory=list[Path])
+    output_dir: Path | None = None
+    show_extras_results: Annotated[bool, Control(label="Show result images")] = True
     upscale_enabled: Annotated[bool, Control(label="Upscale")] = True
     max_side_length: Annotated[
         int,

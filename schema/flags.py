@@ -105,6 +105,9 @@ class Flags:
         None, "weights of ControlNet preprocessors", group=FOLDERS, parse=Path, metavar="DIR"
     )
     text_encoder_dir: Path | None = _flag(None, "more text encoders", group=FOLDERS, parse=Path, metavar="DIR")
+    localizations_dir: Path | None = _flag(
+        None, "more translations of the page", group=FOLDERS, parse=Path, metavar="DIR"
+    )
     ui_settings_file: Path | None = _flag(None, "settings (config.json)", group=FOLDERS, parse=Path, metavar="FILE")
     ui_config_file: Path | None = _flag(None, "defaults of the page", group=FOLDERS, parse=Path, metavar="FILE")
     styles_file: Path | None = _flag(None, "prompt styles (styles.csv)", group=FOLDERS, parse=Path, metavar="FILE")
@@ -120,6 +123,7 @@ class Flags:
     offline: bool = _flag(False, "never use the network", group=ENGINE)
     no_hashing: bool = _flag(False, "do not compute hashes of checkpoints", group=ENGINE)
 
+    localization: str | None = _flag(None, "language of the page for this run; the setting if not given", group=PAGE)
     theme: str | None = _flag(None, "the browser's choice if not given", group=PAGE, choices=("dark", "light"))
     no_prompt_history: bool = _flag(False, "do not remember the last generation in params.txt", group=PAGE)
     loglevel: str = _flag(

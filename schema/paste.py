@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schema.errors import SettingsError
 from schema.fields import Field, fields_of
 from schema.infotext import ParsedInfotext
+from schema.infotext_controlnet import is_unit_key, pasted_units
 from schema.infotext_networks import additional_network_tags, use_local_names
 from schema.requests import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from schema.settings import OPTION_INFOTEXT, Settings, cast_value
@@ -39,6 +40,13 @@ DESCRIPTIVE_KEYS = frozenset(
         "Created Date",
         "Civitai resources",
         "Civitai metadata",
+        "Script",
+        *(f"{axis} {word}" for axis in "XYZ" for word in ("Type", "Values", "Values-1", "Values-2")),
+        *(f"Fixed {axis} Values" for axis in "XYZ"),
+        "Final denoising strength",
+        "Denoising curve",
+        "SD upscale overlap",
+        "SD upscale upscaler",
     }
 )
 """Keys that describe a picture and are not expected to set anything."""
@@ -125,6 +133,9 @@ def to_request_values(
     values = _switched_off(switches) | values
     if "enable_hr" in model.model_fields:
         values["enable_hr"] = switches["hires"]
+    if "controlnet" in model.model_fields and settings.control_net_sync_field_args:
+        units = pasted_units(parsed.fields, notes)
+        values |= {"controlnet": units} if units else {}
     overrides = override_settings(parsed, settings, notes)
     unused = _unused(parsed, model)
     if unused:
@@ -304,4 +315,5 @@ def _unused(parsed: ParsedInfotext, model: type[BaseModel]) -> tuple[str, ...]:
         and key not in OPTION_INFOTEXT
         and key not in DESCRIPTIVE_KEYS
         and not key.startswith("AddNet ")
+        and not is_unit_key(key)
     )

@@ -49,6 +49,7 @@ class Paths:
     controlnet: tuple[Path, ...]
     annotators: tuple[Path, ...]
     faces: tuple[Path, ...]
+    localizations: tuple[Path, ...]
     text_encoders: tuple[Path, ...]
     outputs: Path
     saved: Path
@@ -64,6 +65,7 @@ class Paths:
         data = (flags.data_dir or PROGRAM_DIR).absolute()
         models = (flags.models_dir or data / "models").absolute()
         shipped = PROGRAM_DIR / "models" / "Stable-diffusion"
+        shipped_controls = PROGRAM_DIR / "models" / "ControlNet"
 
         def roots(*folders: Path | None) -> tuple[Path, ...]:
             return tuple(dict.fromkeys(folder.absolute() for folder in folders if folder is not None))
@@ -76,9 +78,15 @@ class Paths:
             loras=roots(models / "Lora", models / "LyCORIS", flags.lora_dir),
             embeddings=roots(flags.embeddings_dir or data / "embeddings"),
             upscalers=roots(*(models / name for name in UPSCALER_FOLDERS), flags.upscaler_dir),
-            controlnet=roots(models / "ControlNet", flags.controlnet_dir),
-            annotators=roots(flags.controlnet_preprocessor_models_dir or models / "ControlNetPreprocessor"),
+            controlnet=roots(models / "ControlNet", flags.controlnet_dir, shipped_controls),
+            annotators=roots(
+                flags.controlnet_preprocessor_models_dir or models / "ControlNetPreprocessor",
+                PROGRAM_DIR / "models" / "ControlNetPreprocessor",
+                # Where the ControlNet extension of A1111 keeps the same files.
+                data / "extensions" / "sd-webui-controlnet" / "annotator" / "downloads",
+            ),
             faces=roots(models / "GFPGAN", models / "Codeformer"),
+            localizations=roots(data / "localizations", flags.localizations_dir),
             text_encoders=roots(models / "text_encoder", flags.text_encoder_dir),
             outputs=data / "outputs",
             saved=data / "log" / "images",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as P
 
+from schema.controlnet import ControlNetUnit
 from schema.fields import Control, Infotext
 from schema.images import ImageInput
 
@@ -175,6 +176,7 @@ class GenerationRequest(BaseModel):
         bool | None,
         Control(label="Tiling", kind="checkbox", infotext=Infotext(key="Tiling", when=lambda r: bool(r.tiling))),
     ] = None
+    controlnet: list[ControlNetUnit] = P(default_factory=list)
     disable_extra_networks: bool = False
     override_settings: dict[str, Any] = P(default_factory=dict)
     override_settings_restore_afterwards: bool = True

@@ -34,6 +34,7 @@ _infotext = partial(Control, section="Infotext")
 _live_previews = partial(Control, section="Live previews")
 _sampler_parameters = partial(Control, section="Sampler parameters")
 _postprocessing = partial(Control, section="Postprocessing")
+_controlnet = partial(Control, section="ControlNet")
 
 WITHOUT_EFFECT = frozenset(
     [
@@ -93,6 +94,87 @@ WITHOUT_EFFECT = frozenset(
 """Keys of A1111 that are accepted and kept but change nothing here."""
 
 
+NOT_SHOWN = frozenset(
+    [
+        "grid_zip_filename_pattern",
+        "save_images_before_highres_fix",
+        "temp_dir",
+        "clean_temp_dir_at_start",
+        "realesrgan_enabled_models",
+        "dat_enabled_models",
+        "list_hidden_files",
+        "disable_mmap_load_safetensors",
+        "memmon_poll_rate",
+        "api_enable_requests",
+        "api_forbid_local_requests",
+        "api_useragent",
+        "sd_checkpoint_cache",
+        "sd_unet",
+        "enable_batch_seeds",
+        "sd3_enable_t5",
+        "sd_vae_checkpoint_cache",
+        "auto_vae_precision_bfloat16",
+        "auto_vae_precision",
+        "sd_vae_encode_method",
+        "sd_vae_decode_method",
+        "cross_attention_optimization",
+        "persistent_cond_cache",
+        "no_dpmpp_sde_batch_determinism",
+        "interrogate_return_ranks",
+        "interrogate_clip_num_beams",
+        "interrogate_clip_min_length",
+        "interrogate_clip_max_length",
+        "interrogate_deepbooru_score_threshold",
+        "deepbooru_sort_alpha",
+        "deepbooru_use_spaces",
+        "deepbooru_escape",
+        "deepbooru_filter_tags",
+        "extra_networks_show_hidden_directories",
+        "extra_networks_dir_button_function",
+        "extra_networks_hidden_models",
+        "extra_networks_default_multiplier",
+        "extra_networks_card_width",
+        "extra_networks_card_height",
+        "extra_networks_card_text_scale",
+        "extra_networks_card_show_desc",
+        "extra_networks_card_order_field",
+        "extra_networks_card_order",
+        "extra_networks_tree_view_style",
+        "extra_networks_tree_view_default_enabled",
+        "extra_networks_tree_view_default_width",
+        "extra_networks_add_text_separator",
+        "ui_extra_networks_tab_reorder",
+        "lora_preferred_name",
+        "lora_bundled_ti_to_infotext",
+        "lora_show_all",
+        "lora_hide_unknown_for_versions",
+        "lora_in_memory_limit",
+        "lora_not_found_warning_console",
+        "lora_not_found_gradio_warning",
+        "samplers_in_dropdown",
+        "ui_reorder_list",
+        "gradio_theme",
+        "extra_options_txt2img",
+        "extra_options_img2img",
+        "extra_options_cols",
+        "extra_options_accordion",
+        "canvas_hotkey_overlap",
+        "canvas_auto_expand",
+        "live_preview_allow_lowvram_full",
+        "live_preview_fast_interrupt",
+        "ddim_discretize",
+        "postprocessing_enable_in_main_ui",
+        "postprocessing_disable_in_extras",
+        "postprocessing_operation_order",
+        "upscaling_max_images_in_cache",
+        "postprocessing_existing_caption_action",
+        "cache_fp16_weight",
+        "fp8_storage",
+    ]
+)
+"""Keys whose values are kept for A1111's config.json and the API, but which nothing reads: not on the Settings page."""
+
+
 class Settings(BaseModel):
     """One immutable snapshot of all options; a job keeps the one it started with.
 
@@ -100,6 +182,8 @@ class Settings(BaseModel):
     `override_notes` names them.
 
     Source: A1111 modules/shared_options.py. Other defaults than A1111's: `export_for_4chan` (its extra JPEG surprises),
+    `live_previews_image_format` (a preview as PNG is many times the bytes), `hires_fix_show_sampler` and
+    `hires_fix_show_prompts` (they lie in a closed group anyway),
     `api_enable_requests` (a request cannot make this machine fetch addresses), `lora_not_found_gradio_warning`.
     """
 
@@ -686,10 +770,10 @@ class Settings(BaseModel):
     ] = False
     hires_fix_show_sampler: Annotated[
         bool, _ui_alternatives(label="Hires fix: show hires checkpoint and sampler selection")
-    ] = False
+    ] = True
     hires_fix_show_prompts: Annotated[
         bool, _ui_alternatives(label="Hires fix: show hires prompt and negative prompt")
-    ] = False
+    ] = True
     interrupt_after_current: Annotated[bool, _ui_alternatives(label="Don't Interrupt in the middle")] = True
 
     # User interface
@@ -792,7 +876,7 @@ class Settings(BaseModel):
     live_previews_enable: Annotated[bool, _live_previews(label="Show live previews of the created image")] = True
     live_previews_image_format: Annotated[
         str, _live_previews(label="Live preview file format", kind="radio", choices=("jpeg", "png", "webp"))
-    ] = "png"
+    ] = "jpeg"
     show_progress_grid: Annotated[
         bool, _live_previews(label="Show previews of all images generated in a batch as a grid")
     ] = True
@@ -963,6 +1047,33 @@ class Settings(BaseModel):
             label="Action for existing captions", kind="radio", choices=("Ignore", "Keep", "Prepend", "Append")
         ),
     ] = "Ignore"
+
+    # ControlNet. Keys are those of the extension sd-webui-controlnet.
+    control_net_unit_count: Annotated[
+        int, P(ge=1, le=10), _controlnet(label="Multi-ControlNet: ControlNet unit number", step=1)
+    ] = 3
+    control_net_model_cache_size: Annotated[
+        int, P(ge=1, le=10), _controlnet(label="Model cache size", step=1, info="Control models that stay loaded.")
+    ] = 2
+    control_net_models_path: Annotated[
+        str,
+        _controlnet(label="Extra path to scan for ControlNet models (e.g. training output directory)", restricted=True),
+    ] = ""
+    control_net_inpaint_blur_sigma: Annotated[
+        int, P(ge=0, le=64), _controlnet(label="ControlNet inpainting Gaussian blur sigma", step=1)
+    ] = 7
+    control_net_no_detectmap: Annotated[bool, _controlnet(label="Do not append detectmap to output")] = False
+    control_net_detectmap_autosaving: Annotated[bool, _controlnet(label="Allow detectmap auto saving")] = False
+    control_net_detectedmap_dir: Annotated[
+        str, _controlnet(label="Directory for detected maps auto saving", restricted=True)
+    ] = "detected_maps"
+    control_net_sync_field_args: Annotated[bool, _controlnet(label="Paste ControlNet parameters in infotext")] = True
+    controlnet_increment_seed_during_batch: Annotated[
+        bool, _controlnet(label="Increment seed after each controlnet batch iteration")
+    ] = False
+    controlnet_ignore_noninpaint_mask: Annotated[
+        bool, _controlnet(label="Ignore mask on ControlNet input image if control type is not inpaint")
+    ] = False
 
     def overridden(self, values: Mapping[str, Any], *, restricted: bool = False) -> "Settings":
         """These settings with `values` over them, each cast to its option's type as A1111 casts pasted text.

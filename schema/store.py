@@ -5,7 +5,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +122,18 @@ class SettingsStore:
         with self._lock:
             _write(self.path, self._settings.model_dump(mode="json") | self._foreign)
 
-    def update_ui_values(self, values: Mapping[str, Any]) -> None:
+    def update_ui_values(self, values: Mapping[str, Any], *, without: Collection[str] = ()) -> None:
         """Changes page defaults and writes ui-config.json.
+
+        Args:
+            without: Keys that are taken out.
 
         Raises:
             OutputError: If it cannot be written; the former file is untouched.
         """
         with self._lock:
-            self._ui_values |= values
+            kept = {key: value for key, value in self._ui_values.items() if key not in without}
+            self._ui_values = kept | dict(values)
             _write(self.ui_path, self._ui_values)
 
 

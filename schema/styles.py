@@ -1,11 +1,13 @@
 """Prompt styles: the CSV files they live in, how they join a prompt, and how they are found in one again."""
 
 import csv
+import io
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from schema.atomic import write_atomically
 from schema.errors import OutputError
 
 PLACEHOLDER = "{prompt}"
@@ -104,17 +106,19 @@ def read_styles(path: Path) -> list[Style]:
 def write_styles(path: Path, styles: Iterable[Style]) -> None:
     """Writes `styles` as CSV with a byte order mark, as A1111 does; the previous file stays as `<name>.bak`.
 
+    A crash leaves the old file or the new one, never a part.
+
     Raises:
         OutputError: If the file cannot be written.
     """
     try:
         if path.is_file():
             shutil.copy(path, path.with_name(path.name + ".bak"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
-            writer.writerows((style.name, style.prompt, style.negative_prompt) for style in styles)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(_COLUMNS)
+        writer.writerows((style.name, style.prompt, style.negative_prompt) for style in styles)
+        write_atomically(path, lambda file: file.write(text.getvalue().encode("utf-8-sig")))
     except OSError as error:
         raise OutputError(f"Styles could not be written to {path}: {error.strerror}.") from error
 

@@ -24,14 +24,14 @@ def build_unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], dtype: 
     """The UNet with these weights (diffusers names) on the CPU, for inference."""
     with torch.device("meta"):
         unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(dict(config)))
-    return _filled(unet, weights, dtype, "UNet")
+    return filled(unet, weights, dtype, "UNet")
 
 
 def build_vae(config: Mapping[str, Any], weights: Mapping[str, Tensor], dtype: torch.dtype) -> AutoencoderKL:
     """The VAE with these weights (diffusers names) on the CPU, for inference."""
     with torch.device("meta"):
         vae = cast(AutoencoderKL, AutoencoderKL.from_config(dict(config)))
-    return _filled(vae, weights, dtype, "VAE")
+    return filled(vae, weights, dtype, "VAE")
 
 
 def build_text_encoder(
@@ -49,15 +49,22 @@ def build_text_encoder(
     # transformers 5.6 took `text_model.` out of CLIPTextModel; CLIPTextModelWithProjection kept it.
     prefix = "text_model." if hasattr(encoder, "text_model") else ""
     named = {name if name == "text_projection.weight" else prefix + name: value for name, value in bare.items()}
-    filled = _filled(encoder, named, dtype, "text encoder")
+    complete = filled(encoder, named, dtype, "text encoder")
     # Not a weight, so no file supplies it: made on the meta device above.
     positions = torch.arange(text_config.max_position_embeddings)[None]
-    filled.get_submodule(f"{prefix}embeddings").register_buffer("position_ids", positions, persistent=False)
-    return filled
+    complete.get_submodule(f"{prefix}embeddings").register_buffer("position_ids", positions, persistent=False)
+    return complete
 
 
-def _filled(network: Network, weights: Mapping[str, Tensor], dtype: torch.dtype, what: str) -> Network:
-    """`network` with `weights` assigned (not copied, so that mapped files stay mapped where the dtype fits)."""
+def filled(network: Network, weights: Mapping[str, Tensor], dtype: torch.dtype, what: str) -> Network:
+    """`network` with `weights` assigned (not copied, so that mapped files stay mapped where the dtype fits).
+
+    Args:
+        what: What the network is, for error messages.
+
+    Raises:
+        CheckpointError: If weights are missing or of other shapes.
+    """
     wanted = network.state_dict()
     missing = sorted(wanted.keys() - weights.keys())
     if missing:

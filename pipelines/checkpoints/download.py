@@ -1,4 +1,4 @@
-"""Models that can be fetched from the Hugging Face hub, and fetching them."""
+"""Models that can be fetched from the Hugging Face hub or where their authors publish them, and fetching them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ _PROGRAM = "pipelines.checkpoints.fetch"
 _ROOT = Path(__file__).resolve().parents[2]
 _RAIL = "CreativeML OpenRAIL-M"
 _RAIL_XL = "CreativeML OpenRAIL++-M"
+_FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A file on the hub.
+    """A file on the hub, or at an address of its own.
 
     Attributes:
         name: What the page calls it.
-        size_bytes: For the page; the server's own figure counts when downloading.
-        sha256: Hex digest the file must have; None takes the one the server states.
+        repo: On the hub; empty for a file with a `url`.
+        file: Its path there; its last part is its name here.
+        size_bytes: For the page; the hub's own figure counts when downloading from there.
+        sha256: Hex digest the file must have; None takes the one the hub states. A file with a `url` must have it.
         folder: Below `models/`.
+        url: Where it is published outside the hub.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Download:
     licence: str
     sha256: str | None = None
     folder: str = "Stable-diffusion"
+    url: str | None = None
     aliases: tuple[str, ...] = ()
 
 
@@ -95,6 +100,46 @@ DOWNLOADS = Registry(
             licence="MIT",
             folder="VAE",
         ),
+        Download(
+            name="Face detector (for GFPGAN and CodeFormer)",
+            repo="",
+            file="detection_Resnet50_Final.pth",
+            url=f"{_FACEXLIB}/v0.1.0/detection_Resnet50_Final.pth",
+            size_bytes=109_497_761,
+            sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
+            licence="MIT",
+            folder="GFPGAN",
+        ),
+        Download(
+            name="Face outlines (for GFPGAN and CodeFormer, optional)",
+            repo="",
+            file="parsing_parsenet.pth",
+            url=f"{_FACEXLIB}/v0.2.2/parsing_parsenet.pth",
+            size_bytes=85_331_193,
+            sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
+            licence="published with facexlib (Apache-2.0), trained by the authors of PSFRGAN (CC BY-NC-SA 4.0)",
+            folder="GFPGAN",
+        ),
+        Download(
+            name="GFPGAN 1.4",
+            repo="",
+            file="GFPGANv1.4.pth",
+            url="https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.4.pth",
+            size_bytes=348_632_874,
+            sha256="e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
+            licence="Apache-2.0",
+            folder="GFPGAN",
+        ),
+        Download(
+            name="CodeFormer 0.1.0",
+            repo="",
+            file="codeformer-v0.1.0.pth",
+            url="https://github.com/sczhou/CodeFormer/releases/download/v0.1.0/codeformer.pth",
+            size_bytes=376_637_898,
+            sha256="1009e537e0c2a07d4cabce6355f53cb66767cd4b4297ec7a4a64ca4b8a5684b7",
+            licence="S-Lab License 1.0: not for commercial use",
+            folder="Codeformer",
+        ),
     ),
 )
 
@@ -126,6 +171,8 @@ def download(
     """
     target = models / item.folder / Path(item.file).name
     wanted = {"repo": item.repo, "file": item.file, "sha256": item.sha256, "endpoint": endpoint, "target": str(target)}
+    if item.url is not None:
+        wanted |= {"url": item.url, "size": str(item.size_bytes)}
     environment = {name: value for name, value in os.environ.items() if name != "TRANSFORMERS_OFFLINE"}
     environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
     with subprocess.Popen(

@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,37 +71,38 @@ def main() -> int:
     except HfHubHTTPError as error:
         status = error.response.status_code
         hint = " Its licence must be accepted on the model's page first." if status in (401, 403) else ""
-        tell(error=f"The server answered {status} for {wanted['repo']}/{wanted['file']}.{hint}")
+        place = wanted.get("url") or f"{wanted['repo']}/{wanted['file']}"
+        tell(error=f"The server answered {status} for {place}.{hint}")
     except (httpx2.HTTPError, OSError) as error:
         reason = str(error) or type(error).__name__
-        tell(error=f"The download of {wanted['file']} stopped: {reason}. Start it again to continue where it was.")
+        again = "Start it again to continue where it was."
+        if wanted.get("url"):
+            again += f" Without network, get {wanted['url']} elsewhere and put it at {wanted['target']}."
+        tell(error=f"The download of {wanted['file']} stopped: {reason}. {again}")
     else:
         return 0
     return 1
 
 
 def _fetch(wanted: Mapping[str, str]) -> Path:
-    url = hf_hub_url(wanted["repo"], wanted["file"], endpoint=wanted.get("endpoint") or None)
-    metadata = get_hf_file_metadata(url)
-    digest = wanted.get("sha256") or _stated_sha256(metadata)
-    if metadata.size is None or digest is None:
-        raise _Refused(f"The server does not state size and SHA-256 of {wanted['file']}; it cannot be checked.")
+    source = _published(wanted) if wanted.get("url") else _on_the_hub(wanted)
+    digest = source.digest
     target = Path(wanted["target"])
     target.parent.mkdir(parents=True, exist_ok=True)
     # The digest in the name keeps the parts of two versions apart.
     part = target.with_name(f"{target.name}.{digest[:10]}.part")
     have = part.stat().st_size if part.exists() else 0
-    if have > metadata.size:
+    if have > source.size:
         part.unlink()
         have = 0
-    _check_space(target, metadata.size - have)
+    _check_space(target, source.size - have)
     with part.open("ab") as file:
         http_get(
-            metadata.location,
+            source.address,
             file,
             resume_size=have,
-            headers=build_hf_headers() if metadata.location.startswith(url.partition("/resolve/")[0]) else {},
-            expected_size=metadata.size,
+            headers=source.headers,
+            expected_size=source.size,
             tqdm_class=cast(Any, _Progress),
         )
     found = _sha256(part)
@@ -111,6 +113,30 @@ def _fetch(wanted: Mapping[str, str]) -> Path:
         )
     part.replace(target)
     return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    address: str
+    size: int
+    digest: str
+    headers: dict[str, str]
+
+
+def _published(wanted: Mapping[str, str]) -> _Source:
+    """A file outside the hub: what it must be is known beforehand, and no token of the hub goes there."""
+    return _Source(address=wanted["url"], size=int(wanted["size"]), digest=wanted["sha256"], headers={})
+
+
+def _on_the_hub(wanted: Mapping[str, str]) -> _Source:
+    url = hf_hub_url(wanted["repo"], wanted["file"], endpoint=wanted.get("endpoint") or None)
+    metadata = get_hf_file_metadata(url)
+    digest = wanted.get("sha256") or _stated_sha256(metadata)
+    if metadata.size is None or digest is None:
+        raise _Refused(f"The server does not state size and SHA-256 of {wanted['file']}; it cannot be checked.")
+    is_hub = metadata.location.startswith(url.partition("/resolve/")[0])
+    headers = build_hf_headers() if is_hub else {}
+    return _Source(address=metadata.location, size=metadata.size, digest=digest, headers=headers)
 
 
 def _stated_sha256(metadata: HfFileMetadata) -> str | None:

@@ -20,6 +20,8 @@ __all__ = ["FileHeader", "TensorHeader", "read_header", "read_pickle", "read_sta
 # The limit of the safetensors library itself.
 _MAX_HEADER_BYTES = 100_000_000
 
+_WRAPPERS = ("state_dict", "params_ema", "params", "model", "depth_model")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileHeader:
@@ -81,11 +83,12 @@ def _opened(path: Path, read: Any) -> object:
 
 
 def _unwrapped(content: object) -> Mapping[object, object]:
-    """The mapping that holds the tensors; training checkpoints wrap it in `state_dict`, upscalers in `params`."""
+    """The mapping that holds the tensors; training checkpoints wrap it in `state_dict`, upscalers in `params`, depth
+    networks in `model` or `depth_model`."""
     while isinstance(content, Mapping):
         entries = cast(Mapping[object, object], content)
         inner = next(
-            (entries[key] for key in ("state_dict", "params_ema", "params") if isinstance(entries.get(key), Mapping)),
+            (entries[key] for key in _WRAPPERS if isinstance(entries.get(key), Mapping)),
             None,
         )
         if inner is None:

@@ -1,10 +1,16 @@
 """The classes we take from diffusers and transformers, imported after torchvision has been made importable."""
 
-from pipelines.torchvision_ops import ensure_torchvision
+from preprocessors.torchvision_ops import ensure_torchvision
 
 ensure_torchvision()
 
-from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402
+from diffusers import (  # noqa: E402
+    AutoencoderKL,
+    ControlNetModel,
+    ControlNetUnionModel,
+    T2IAdapter,
+    UNet2DConditionModel,
+)
 from diffusers.loaders.single_file_utils import (  # noqa: E402
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
@@ -14,6 +20,8 @@ from transformers import (  # noqa: E402
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
 )
 
 __all__ = [
@@ -22,6 +30,11 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "CLIPTokenizer",
+    "CLIPVisionConfig",
+    "CLIPVisionModelWithProjection",
+    "ControlNetModel",
+    "ControlNetUnionModel",
+    "T2IAdapter",
     "UNet2DConditionModel",
     "convert_ldm_unet_checkpoint",
     "convert_ldm_vae_checkpoint",

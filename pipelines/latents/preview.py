@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from pipelines.checkpoints.files import read_state_dict
 from pipelines.checkpoints.model import Family
-from pipelines.torchvision_ops import ensure_torchvision
+from preprocessors.torchvision_ops import ensure_torchvision
 
 Decode = Callable[[Tensor], Tensor]
 """Scaled latents (B, C, h, w) to RGB (B, 3, H, W) in [-1, 1]."""

@@ -7,11 +7,13 @@ import json
 import logging
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pipelines.output.comfyui import comfyui_infotext
+from pipelines.output.stealth import read_stealth
 from schema.errors import ImageError
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ SECTION = "parameters"
 """PNG text that holds the infotext."""
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_MAKE, _MODEL = 0x010F, 0x0110
 _UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
 _LARGEST_EXIF = 65533 - 6
 
@@ -146,9 +149,43 @@ def read_infotext(image: Image.Image) -> tuple[str | None, dict[str, str]]:
         comment = items["comment"]
         infotext = comment.decode("utf-8", errors="ignore") if isinstance(comment, bytes) else str(comment)
     texts = {str(key): str(value) for key, value in items.items() if key not in _TECHNICAL}
+    if not infotext:
+        infotext = _hidden_infotext(image, texts) or infotext
     if texts.get("Software") == "NovelAI":
         infotext = _novelai_infotext(texts, image.size) or infotext
+    elif not infotext:
+        texts |= _comfyui_exif(items.get("exif"))
+        infotext = comfyui_infotext(texts, image.size) or infotext
     return None if infotext is None else str(infotext), texts
+
+
+def _hidden_infotext(image: Image.Image, texts: dict[str, str]) -> str | None:
+    """A record hidden in the picture's lowest bits; NovelAI's hidden texts join `texts` instead."""
+    hidden = read_stealth(image)
+    if hidden is None:
+        return None
+    try:
+        entries: Any = json.loads(hidden)
+    except (ValueError, RecursionError):
+        return hidden
+    if not isinstance(entries, dict):
+        return hidden
+    texts |= {str(key): str(value) for key, value in cast(dict[Any, Any], entries).items()}
+    return None
+
+
+def _comfyui_exif(exif: object) -> dict[str, str]:
+    """The graph that ComfyUI keeps in the camera's name and model of a WebP: "prompt:{…}", "workflow:{…}"."""
+    if not isinstance(exif, bytes):
+        return {}
+    entries = Image.Exif()
+    try:
+        entries.load(exif)
+        values = [entries.get(tag) for tag in (_MAKE, _MODEL)]
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error):
+        return {}
+    pairs = (value.partition(":") for value in values if isinstance(value, str))
+    return {key.lower(): text for key, _, text in pairs if key.lower() in ("prompt", "workflow")}
 
 
 def _save(image: Image.Image, file: BinaryIO, kind: str, **options: Any) -> None:

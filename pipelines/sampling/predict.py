@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pipelines.checkpoints.model import Family, LoadedModel, Prediction
 from pipelines.sampling.sigmas import ModelSigmas, overridden_alphas, with_zero
-from pipelines.sampling.types import ConditioningBatch, Control, UNetCall
+from pipelines.sampling.types import ConditioningBatch, Control, ControlResiduals, OutputChange, UNetCall
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -46,13 +46,14 @@ class DiffusionModel:
         model: LoadedModel,
         *,
         control: Control | None = None,
+        change: OutputChange | None = None,
         empty_prompt: Tensor | None = None,
         downcast_alphas: bool = False,
         zero_terminal_snr: bool = False,
     ) -> DiffusionModel:
         """The loaded `model` as sampling sees it, with the job's alpha overrides applied."""
         return cls(
-            unet=DiffusersUNet(model.unet, control=control),
+            unet=DiffusersUNet(model.unet, control=control, change=change),
             prediction=model.prediction,
             alphas_cumprod=overridden_alphas(
                 model.alphas_cumprod, downcast=downcast_alphas, zero_terminal_snr=zero_terminal_snr
@@ -203,12 +204,15 @@ class DiffusersUNet:
 
     Args:
         control: Asked before every call; its residuals are added inside the UNet.
+        change: Asked after every call; its answer replaces the UNet's.
 
     Source: A1111 modules/sd_hijack_unet.py, apply_model and TorchHijackForUnet.cat.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, *, control: Control | None = None) -> None:
-        self._unet, self._control = unet, control
+    def __init__(
+        self, unet: UNet2DConditionModel, *, control: Control | None = None, change: OutputChange | None = None
+    ) -> None:
+        self._unet, self._control, self._change = unet, control, change
 
     def __call__(
         self, x: Tensor, timestep: Tensor, conditioning: ConditioningBatch, image_conditioning: Tensor | None
@@ -238,8 +242,7 @@ class DiffusersUNet:
             }
         residuals = None if self._control is None else self._control(x, timestep, conditioning)
         if residuals is not None:
-            arguments["down_block_additional_residuals"] = tuple(part.to(dtype) for part in residuals.down)
-            arguments["mid_block_additional_residual"] = residuals.mid.to(dtype)
+            arguments |= _as_arguments(residuals, dtype)
         # A1111 rounds t to half precision with x; bfloat16 would blur t by up to 4 and has no such precedent.
         time = timestep.to(dtype) if dtype is torch.float16 else timestep.float()
         with _as_stability_resizes(self._unet, sample):
@@ -249,8 +252,20 @@ class DiffusersUNet:
                 encoder_hidden_states=conditioning.cross_attention.to(x.device, dtype),
                 return_dict=False,
                 **arguments,
-            )[0]
-        return output.float()
+            )[0].float()
+        return output if self._change is None else self._change(x, timestep, conditioning, output)
+
+
+def _as_arguments(residuals: ControlResiduals, dtype: torch.dtype) -> dict[str, Any]:
+    """The residuals as `UNet2DConditionModel.forward` takes them."""
+    arguments: dict[str, Any] = {}
+    if residuals.mid is not None:
+        arguments["down_block_additional_residuals"] = tuple(part.to(dtype) for part in residuals.down)
+        arguments["mid_block_additional_residual"] = residuals.mid.to(dtype)
+    if residuals.inner:
+        # diffusers takes them off the front of a list.
+        arguments["down_intrablock_additional_residuals"] = [part.to(dtype) for part in residuals.inner]
+    return arguments
 
 
 def chosen_rows(conditioning: ConditioningBatch, rows: Sequence[int]) -> ConditioningBatch:

@@ -106,13 +106,39 @@ class UNetCall(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ControlResiduals:
-    """What a control network adds inside the UNet: one tensor per down block output, and one for the middle."""
+    """What control networks add inside the UNet.
 
-    down: tuple[Tensor, ...]
-    mid: Tensor
+    Attributes:
+        down: One tensor per skip connection, added before the decoder reads it; empty for none.
+        mid: Added after the middle block; None with an empty `down`.
+        inner: Features added inside the encoder, one per level (T2I-Adapters); empty for none.
+    """
+
+    down: tuple[Tensor, ...] = ()
+    mid: Tensor | None = None
+    inner: tuple[Tensor, ...] = ()
+
+    def __add__(self, other: ControlResiduals) -> ControlResiduals:
+        """Both together."""
+        mid = self.mid if other.mid is None else other.mid if self.mid is None else self.mid + other.mid
+        return ControlResiduals(down=_sum(self.down, other.down), mid=mid, inner=_sum(self.inner, other.inner))
+
+
+def _sum(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if not first or not second:
+        return first or second
+    return tuple(a + b for a, b in zip(first, second, strict=True))
 
 
 class Control(Protocol):
     """Control networks of a job, asked once per UNet call; None means nothing to add at this call."""
 
     def __call__(self, x: Tensor, timestep: Tensor, conditioning: ConditioningBatch) -> ControlResiduals | None: ...
+
+
+class OutputChange(Protocol):
+    """What a job changes in the UNet's output, asked once per UNet call."""
+
+    def __call__(self, x: Tensor, timestep: Tensor, conditioning: ConditioningBatch, output: Tensor) -> Tensor:
+        """The output to use in place of `output` (N, 4, h, w), made from `x` (N, 4, h, w) at `timestep` (N,)."""
+        ...

@@ -1,42 +1,36 @@
 """What a script is: declared arguments, what it is given, and how its answer is put together."""
 
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from PIL import Image
+from pydantic import ValidationError
 
 from pipelines.registry import Registry
+from pipelines.scripts.arguments import (
+    Kind,
+    Lists,
+    Place,
+    Presentation,
+    ScriptArgument,
+    ScriptTool,
+    Values,
+    described,
+    read_value,
+)
 from pipelines.upscalers.base import OnTile, Upscaler, ignore_tiles
-from schema.errors import InvalidRequest
+from schema.errors import InvalidRequest, WebuiError
 from schema.requests import GenerationRequest, Img2ImgRequest
 from schema.results import GeneratedImage, GenerationResult
 
 MAX_SEED = 4294967294
 
-
-@dataclass(frozen=True, kw_only=True)
-class ScriptArgument:
-    """One positional argument of a script, as A1111's page shows it.
-
-    Attributes:
-        name: Key of the value given to `Script.run`; "" for a note.
-        label: As on the page; "" for a note.
-        default: Also decides the type: bool, int, float, str or a tuple of strings (several choices).
-        choices: What may be chosen, or the name of a live list ("upscalers").
-        note: Whether it is only text; it keeps its position in `script_args`.
-    """
-
-    name: str
-    label: str
-    default: bool | int | float | str | tuple[str, ...]
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] | str | None = None
-    note: bool = False
+RUN_ERRORS = (WebuiError, ValidationError, MemoryError, RuntimeError)
+"""What one of many runs can fail with while the others go on; torch reports memory and shapes as RuntimeError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +91,7 @@ class ScriptServices:
     Attributes:
         expect_jobs: Told how many sampling runs will follow, for the progress.
         background: Colour under transparent source pictures.
+        place: What is installed here, and the kind of the request.
     """
 
     generate: Generate
@@ -106,6 +101,7 @@ class ScriptServices:
     on_tile: OnTile = ignore_tiles
     background: str = "#ffffff"
     grid: GridStyle = field(default_factory=GridStyle)
+    place: Place = field(default_factory=Place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +111,19 @@ class Script(ABC):
     Attributes:
         name: Title as the page shows it; requests name it in any case.
         arguments: In the order of `script_args`.
+        tools: Buttons of the page.
+        rows: Names of arguments and tools that stand beside each other; every other argument has a row of its own,
+            in the place of its declaration.
+        reacts_to: Arguments whose change may change what is shown of the others.
         is_txt2img, is_img2img: On which pages it is offered.
     """
 
     name: str
     aliases: tuple[str, ...] = ()
     arguments: tuple[ScriptArgument, ...] = ()
+    tools: tuple[ScriptTool, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    reacts_to: tuple[str, ...] = ()
     is_txt2img: bool = False
     is_img2img: bool = True
 
@@ -129,23 +132,62 @@ class Script(ABC):
         """The name."""
         return self.name
 
-    def arg_info(self, lists: Callable[[str], Sequence[str]] | None = None) -> list[dict[str, Any]]:
+    @property
+    def elem_name(self) -> str:
+        """The name as `elem_id`s have it. Source: A1111 modules/scripts.py, Script.elem_id."""
+        return re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.name.lower()))
+
+    def arguments_for(self, kind: Kind) -> tuple[ScriptArgument, ...]:
+        """The arguments as the pages of `kind` have them."""
+        return self.arguments
+
+    def arg_info(self, lists: Lists | None = None, kind: Kind = "img2img") -> list[dict[str, Any]]:
         """The arguments as `/sdapi/v1/script-info` describes them.
 
         Args:
             lists: Entries of a live list ("upscalers"); without it such an argument has no choices.
         """
-        return [
-            {
-                "label": argument.label,
-                "value": list(argument.default) if isinstance(argument.default, tuple) else argument.default,
-                "minimum": argument.minimum,
-                "maximum": argument.maximum,
-                "step": argument.step,
-                "choices": _choices(argument, lists),
-            }
-            for argument in self.arguments
-        ]
+        return [described(argument, lists) for argument in self.arguments_for(kind)]
+
+    def check(self, request: GenerationRequest, values: Values, place: Place) -> tuple[str, ...]:
+        """What the user should know before it runs; called before the request waits in the queue.
+
+        Raises:
+            WebuiError: If a value cannot be used.
+        """
+        return ()
+
+    def after(self, trigger: str, values: Values, place: Place) -> dict[str, Any]:
+        """Values of arguments that change because argument or tool `trigger` was used on the page.
+
+        Raises:
+            WebuiError: If the tool cannot do its work.
+        """
+        return {}
+
+    def layout(self) -> list[tuple[str, ...]]:
+        """Names of arguments and tools row by row; rows of tools alone come last."""
+        lines: list[tuple[str, ...]] = []
+        for argument in self.arguments:
+            line = next((row for row in self.rows if argument.name in row), (argument.name,))
+            if line not in lines and not argument.note:
+                lines.append(line)
+        return [*lines, *(row for row in self.rows if row not in lines)]
+
+    def presented(self, values: Values, place: Place) -> dict[str, Presentation]:
+        """How arguments and tools are shown with these values; those left out are shown as declared."""
+        return {}
+
+    def from_infotext(self, fields: Mapping[str, Any], place: Place) -> dict[str, Any]:
+        """Values of arguments that the record of a picture tells; unreadable ones are left out."""
+        values: dict[str, Any] = {}
+        for argument in self.arguments_for(place.kind):
+            if argument.infotext and argument.infotext in fields:
+                try:
+                    values[argument.name] = read_value(self.name, argument, fields[argument.infotext])
+                except InvalidRequest:
+                    continue
+        return values
 
     @abstractmethod
     def run(self, request: GenerationRequest, values: Mapping[str, Any], services: ScriptServices) -> GenerationResult:
@@ -159,18 +201,23 @@ class Script(ABC):
         """
 
 
-def read_arguments(script: Script, given: Sequence[Any]) -> dict[str, Any]:
+def read_arguments(script: Script, given: Sequence[Any], kind: Kind = "img2img") -> dict[str, Any]:
     """Values by name from positional `script_args`; missing ones take their default, further ones are ignored.
 
     Raises:
         InvalidRequest: If a value has the wrong type, is out of range or not among the choices.
     """
     values: dict[str, Any] = {}
-    for index, argument in enumerate(script.arguments):
+    for index, argument in enumerate(script.arguments_for(kind)):
         if not argument.note:
             value = given[index] if index < len(given) and given[index] is not None else argument.default
-            values[argument.name] = _read(script.name, argument, value)
+            values[argument.name] = () if value is None else read_value(script.name, argument, value)
     return values
+
+
+def kind_of(request: GenerationRequest) -> Kind:
+    """Which pages offer the scripts for `request`."""
+    return "img2img" if isinstance(request, Img2ImgRequest) else "txt2img"
 
 
 def fixed_seed(seed: int) -> int:
@@ -233,47 +280,3 @@ def answer(
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         interrupted=any(result.interrupted for result in results),
     )
-
-
-def _choices(argument: ScriptArgument, lists: Callable[[str], Sequence[str]] | None) -> list[str] | None:
-    if isinstance(argument.choices, str):
-        return list(lists(argument.choices)) if lists else None
-    return None if argument.choices is None else list(argument.choices)
-
-
-def _read(script: str, argument: ScriptArgument, value: Any) -> Any:
-    default = argument.default
-    where = f"Script '{script}', '{argument.label}'"
-    if isinstance(default, bool):
-        return bool(value)
-    if isinstance(default, tuple):
-        chosen = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else None
-        if chosen is None or not set(chosen) <= set(argument.choices or ()):
-            raise InvalidRequest(f"{where}: {value!r} is not a list out of {', '.join(argument.choices or ())}.")
-        return tuple(chosen)
-    if isinstance(default, int | float):
-        return _read_number(where, argument, value)
-    if isinstance(argument.choices, tuple):
-        return _read_choice(where, argument.choices, value)
-    return str(value)
-
-
-def _read_number(where: str, argument: ScriptArgument, value: Any) -> int | float:
-    try:
-        number = int(value) if isinstance(argument.default, int) else float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"{where}: {value!r} is not a number.") from error
-    low, high = argument.minimum, argument.maximum
-    if (low is not None and not number >= low) or (high is not None and not number <= high):
-        raise InvalidRequest(f"{where}: {number} is not between {low} and {high}.")
-    return number
-
-
-def _read_choice(where: str, choices: tuple[str, ...], value: Any) -> str:
-    """One of `choices`, by name in any case or by position, as A1111's radio buttons take both."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        return choices[value]
-    found = next((choice for choice in choices if choice.casefold() == str(value).casefold()), None)
-    if found is None:
-        raise InvalidRequest(f"{where}: {value!r} is not one of {', '.join(choices)}.")
-    return found

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.scripts.base import GridStyle
 
 STRIKE_WIDTH = 4
+
+FONT = Path(__file__).parent / "fonts" / "Roboto-Regular.ttf"
+"""The font of A1111's labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +64,30 @@ def label_grid(
     draw = ImageDraw.Draw(result)
     for column, lines in enumerate(above[:across]):
         start = left + (width + margin) * column + width / 2, top / 2 - heights[column] / 2
-        _draw(draw, start, lines, font_size, style)
+        _draw(draw, start, lines, font_size, style, room=width)
     for row, lines in enumerate(beside[:down]):
-        total = sum(line.height + spacing for line in lines)
+        total = sum(line.height for line in lines)
         start = left / 2, top + (height + margin) * row + height / 2 - total / 2
-        _draw(draw, start, lines, font_size, style)
+        _draw(draw, start, lines, font_size, style, room=left)
     return result
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def message_cell(size: tuple[int, int], text: str, *, style: GridStyle) -> Image.Image:
+    """A picture of `size` that says `text`, in the middle and as far as it fits."""
+    cell = Image.new("RGB", size, style.background)
+    font_size = max(8, (size[0] + size[1]) // 40)
+    lines = _wrap([Label(text=text)], size[0], font_size)
+    spacing = font_size // 2
+    while len(lines) > 1 and sum(line.height + spacing for line in lines) > size[1]:
+        lines.pop()
+    total = sum(line.height + spacing for line in lines)
+    draw = ImageDraw.Draw(cell)
+    _draw(draw, (size[0] / 2, max(0, size[1] - total) / 2), lines, font_size, style, room=size[0])
+    return cell
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(FONT, size)
 
 
 def _wrap(labels: Sequence[Label], width: int, font_size: int) -> list[_Line]:
@@ -90,12 +108,25 @@ def _wrap(labels: Sequence[Label], width: int, font_size: int) -> list[_Line]:
     return lines
 
 
+def _fitting_font(text: str, font_size: int, room: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The largest font up to `font_size` in which `text` is not wider than `room` pixels."""
+    while font_size > 1 and _font(font_size).getlength(text) > room:
+        font_size -= 1
+    return _font(font_size)
+
+
 def _draw(
-    draw: ImageDraw.ImageDraw, start: tuple[float, float], lines: list[_Line], font_size: int, style: GridStyle
+    draw: ImageDraw.ImageDraw,
+    start: tuple[float, float],
+    lines: list[_Line],
+    font_size: int,
+    style: GridStyle,
+    *,
+    room: int,
 ) -> None:
     x, y = start
-    font = _font(font_size)
     for line in lines:
+        font = _fitting_font(line.text, font_size, room)
         color = style.active_color if line.active else style.inactive_color
         draw.text((x, y + line.height / 2), line.text, font=font, fill=color, anchor="mm")
         if not line.active:

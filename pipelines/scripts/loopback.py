@@ -35,15 +35,33 @@ class Loopback(Script):
     name: str = "Loopback"
     arguments: tuple[ScriptArgument, ...] = (
         ScriptArgument(name="loops", label="Loops", default=4, minimum=1, maximum=32, step=1),
-        ScriptArgument(name="final", label="Final denoising strength", default=0.5, minimum=0, maximum=1, step=0.01),
-        ScriptArgument(name="curve", label="Denoising strength curve", default="Linear", choices=CURVES),
+        ScriptArgument(
+            name="final",
+            label="Final denoising strength",
+            default=0.5,
+            minimum=0,
+            maximum=1,
+            step=0.01,
+            elem_id="final_denoising_strength",
+            infotext="Final denoising strength",
+        ),
+        ScriptArgument(
+            name="curve",
+            label="Denoising strength curve",
+            default="Linear",
+            choices=CURVES,
+            elem_id="denoising_curve",
+            infotext="Denoising curve",
+        ),
         ScriptArgument(
             name="interrogate",
             label="Append interrogated prompt at each iteration",
             default=NO_INTERROGATION,
             choices=(NO_INTERROGATION, "CLIP", "DeepBooru"),
+            elem_id="append_interrogation",
         ),
     )
+    rows: tuple[tuple[str, ...], ...] = (("loops", "final"), ("curve", "interrogate"))
 
     def run(self, request: GenerationRequest, values: Mapping[str, Any], services: ScriptServices) -> GenerationResult:
         """One batch shows every step, several show the last step of each; with a contact sheet of more than one."""

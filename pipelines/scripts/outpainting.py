@@ -26,7 +26,9 @@ DIRECTIONS = ("left", "right", "up", "down")
 SIZE_STEP = 64
 
 PIXELS = ScriptArgument(name="pixels", label="Pixels to expand", default=128, minimum=8, maximum=256, step=8)
-DIRECTION = ScriptArgument(name="directions", label="Outpainting direction", default=DIRECTIONS, choices=DIRECTIONS)
+DIRECTION = ScriptArgument(
+    name="directions", label="Outpainting direction", default=DIRECTIONS, choices=DIRECTIONS, elem_id="direction"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +64,18 @@ class PoorMansOutpainting(Script):
     name: str = "Poor man's outpainting"
     arguments: tuple[ScriptArgument, ...] = (
         PIXELS,
-        ScriptArgument(name="blur", label="Mask blur", default=4, minimum=0, maximum=64, step=1),
-        ScriptArgument(name="content", label="Masked content", default="fill", choices=MASKED_CONTENT),
+        ScriptArgument(name="blur", label="Mask blur", default=4, minimum=0, maximum=64, step=1, elem_id="mask_blur"),
+        ScriptArgument(
+            name="content",
+            label="Masked content",
+            default="fill",
+            choices=MASKED_CONTENT,
+            radio=True,
+            elem_id="inpainting_fill",
+        ),
         DIRECTION,
     )
+    rows: tuple[tuple[str, ...], ...] = (("pixels", "blur"),)
 
     def run(self, request: GenerationRequest, values: Mapping[str, Any], services: ScriptServices) -> GenerationResult:
         """The enlarged picture."""

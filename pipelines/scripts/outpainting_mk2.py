@@ -26,6 +26,8 @@ from schema.requests import GenerationRequest
 from schema.results import GeneratedImage, GenerationResult
 
 NOTE = "Recommended settings: Sampling Steps: 80-100, Sampler: Euler a, Denoising strength: 0.8"
+NOTE_HTML = f'<p style="margin-bottom:0.75em">{NOTE}</p>'
+"""The note as A1111's clients know it."""
 BLUR_FACTOR = 4
 """The mask is blurred this much more than the argument says."""
 
@@ -71,9 +73,9 @@ class OutpaintingMk2(Script):
 
     name: str = "Outpainting mk2"
     arguments: tuple[ScriptArgument, ...] = (
-        ScriptArgument(name="", label="", default=NOTE, note=True),
+        ScriptArgument(name="", label="", default=NOTE, note=True, description=NOTE_HTML),
         PIXELS,
-        ScriptArgument(name="blur", label="Mask blur", default=8, minimum=0, maximum=64, step=1),
+        ScriptArgument(name="blur", label="Mask blur", default=8, minimum=0, maximum=64, step=1, elem_id="mask_blur"),
         DIRECTION,
         ScriptArgument(
             name="falloff",

@@ -36,12 +36,45 @@ class PromptMatrix(Script):
     name: str = "Prompt matrix"
     is_txt2img: bool = True
     arguments: tuple[ScriptArgument, ...] = (
-        ScriptArgument(name="at_start", label="Put variable parts at start of prompt", default=False),
-        ScriptArgument(name="vary_seeds", label="Use different seed for each picture", default=False),
-        ScriptArgument(name="prompt", label="Select prompt", default="positive", choices=("positive", "negative")),
-        ScriptArgument(name="joint", label="Select joining char", default="comma", choices=("comma", "space")),
-        ScriptArgument(name="margin", label="Grid margins (px)", default=0, minimum=0, maximum=500, step=2),
+        ScriptArgument(
+            name="at_start",
+            label="Put variable parts at start of prompt",
+            default=False,
+            elem_id="put_at_start",
+        ),
+        ScriptArgument(
+            name="vary_seeds",
+            label="Use different seed for each picture",
+            default=False,
+            elem_id="different_seeds",
+        ),
+        ScriptArgument(
+            name="prompt",
+            label="Select prompt",
+            default="positive",
+            choices=("positive", "negative"),
+            radio=True,
+            elem_id="prompt_type",
+        ),
+        ScriptArgument(
+            name="joint",
+            label="Select joining char",
+            default="comma",
+            choices=("comma", "space"),
+            radio=True,
+            elem_id="variations_delimiter",
+        ),
+        ScriptArgument(
+            name="margin",
+            label="Grid margins (px)",
+            default=0,
+            minimum=0,
+            maximum=500,
+            step=2,
+            elem_id="margin_size",
+        ),
     )
+    rows: tuple[tuple[str, ...], ...] = (("at_start", "vary_seeds"), ("prompt", "joint"))
 
     def run(self, request: GenerationRequest, values: Mapping[str, Any], services: ScriptServices) -> GenerationResult:
         """A labelled contact sheet, then a picture per combination."""

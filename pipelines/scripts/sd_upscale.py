@@ -26,6 +26,8 @@ from schema.requests import GenerationRequest
 from schema.results import GeneratedImage, GenerationResult
 
 NOTE = "Will upscale the image by the selected scale factor; use width and height sliders to set tile size"
+NOTE_HTML = f'<p style="margin-bottom:0.75em">{NOTE}</p>'
+"""The note as A1111's clients know it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +39,35 @@ class SdUpscale(Script):
 
     name: str = "SD upscale"
     arguments: tuple[ScriptArgument, ...] = (
-        ScriptArgument(name="", label="", default=NOTE, note=True),
-        ScriptArgument(name="overlap", label="Tile overlap", default=64, minimum=0, maximum=256, step=16),
-        ScriptArgument(name="upscaler", label="Upscaler", default="None", choices="upscalers"),
-        ScriptArgument(name="factor", label="Scale Factor", default=2.0, minimum=1.0, maximum=4.0, step=0.05),
+        ScriptArgument(name="", label="", default=NOTE, note=True, description=NOTE_HTML),
+        ScriptArgument(
+            name="overlap",
+            label="Tile overlap",
+            default=64,
+            minimum=0,
+            maximum=256,
+            step=16,
+            infotext="SD upscale overlap",
+        ),
+        ScriptArgument(
+            name="upscaler",
+            label="Upscaler",
+            default="None",
+            choices="upscalers",
+            elem_id="upscaler_index",
+            infotext="SD upscale upscaler",
+        ),
+        ScriptArgument(
+            name="factor",
+            label="Scale Factor",
+            default=2.0,
+            minimum=1.0,
+            maximum=4.0,
+            step=0.05,
+            elem_id="scale_factor",
+        ),
     )
+    rows: tuple[tuple[str, ...], ...] = (("overlap", "factor"),)
 
     def run(self, request: GenerationRequest, values: Mapping[str, Any], services: ScriptServices) -> GenerationResult:
         """One enlarged picture per batch; tiles are neither saved nor shown."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pipelines.checkpoints.files import read_state_dict
 from pipelines.output.grid import Tile, TileGrid, combine_grid, split_grid
-from pipelines.torchvision_ops import ensure_torchvision
 from pipelines.upscalers.base import OnTile, ignore_tiles
+from preprocessors.torchvision_ops import ensure_torchvision
 from schema.errors import CheckpointError, OutOfMemory
 
 if TYPE_CHECKING:

@@ -17,12 +17,22 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel
 
 from pipelines.checkpoints.download import DOWNLOADS, Download
+from pipelines.img2img_files import FileBatch
 from pipelines.jobs import Job, JobQueue
+from pipelines.named_models import NamedModel, Presence
+from pipelines.scripts.arguments import Kind, Place
+from pipelines.scripts.base import Script
+from pipelines.scripts.catalogue import SCRIPTS
+from pipelines.scripts.paste import PastedScript, script_of
 from schema.errors import InvalidRequest
+from schema.extras import ExtrasRequest
+from schema.flags import Flags
 from schema.infotext import format_infotext, parse_infotext, request_parameters
 from schema.paste import NameResolver, PastedValues, to_request_values
+from schema.paths import Paths, contained
 from schema.requests import LATENT_UPSCALE_MODES, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
-from schema.results import GeneratedImage, GenerationResult
+from schema.results import GeneratedImage, GenerationResult, JobState
+from schema.styles import Style, StyleLibrary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,7 @@ class FakeStatus:
     text: str = ""
     problem: str | None = None
     native_size: int = 128
+    is_edit: bool = False
 
 
 @dataclass
@@ -59,17 +70,59 @@ class FakeManager:
     seen: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.flags = Flags(data_dir=self.outputs.parent)
+        self.paths = Paths.from_flags(self.flags)
         self.queue = JobQueue()
         self.outputs.mkdir(parents=True, exist_ok=True)
+        self.styles = StyleLibrary([self.paths.styles_file])
+        for name in self.lists["styles"]:
+            self.styles.save(Style(name=name, prompt=name.lower()))
         self._title, self._loading = self.lists["checkpoints"][0], False
         self._number = 0
         self._last = ""
 
     def submit(self, request: Any, *, owner: str = "", save: bool = True) -> Job:
         self.seen.append(request)
+        if isinstance(request, ExtrasRequest):
+            return self.queue.submit(Job(lambda job: self._enlarge(job, request), request, owner=owner))
         if request.prompt == "refuse":
             raise InvalidRequest("The prompt 'refuse' is refused. Write something else.")
         return self.queue.submit(Job(lambda job: self._work(job, request, save), request, owner=owner))
+
+    def _enlarge(self, job: Job, request: ExtrasRequest) -> GenerationResult:
+        made: list[GeneratedImage] = []
+        job.plan_runs(len(request.images))
+        for image in request.images:
+            size = round(image.width * request.upscaling_resize), round(image.height * request.upscaling_resize)
+            enlarged = GeneratedImage(
+                image=image.convert("RGB").resize(size),
+                infotext=f"Postprocess upscale by: {request.upscaling_resize}",
+                seed=-1,
+                subseed=-1,
+                prompt="",
+                negative_prompt="",
+            )
+            made.append(enlarged)
+            job.add_image(enlarged)
+        return GenerationResult(images=tuple(made))
+
+    def models_of(self, infotext: str) -> tuple[NamedModel, ...]:
+        name = str(parse_infotext(infotext).get("Model", ""))
+        here = Presence.HERE if name == "scenes-mini" else Presence.MISSING
+        return (NamedModel(kind="Checkpoint", name=name, hash="", presence=here, local=name),) if name else ()
+
+    def device_words(self) -> str:
+        return "cpu, float32"
+
+    def submit_files(self, request: Any, batch: FileBatch, *, owner: str = "") -> Job:
+        if not batch.files:
+            raise InvalidRequest("There is no picture to work on.")
+        self.seen.append((request, batch))
+        several = request.model_copy(update={"n_iter": len(batch.files), "batch_size": 1})
+        return self.queue.submit(Job(lambda job: self._work(job, several, True), request, owner=owner))
+
+    def user_folder(self, named: str) -> Path:
+        return contained(named, [self.outputs.parent])
 
     def job(self, job_id: str) -> Job | None:
         return self.queue.get(job_id)
@@ -77,9 +130,11 @@ class FakeManager:
     def jobs(self, owner: str | None = None) -> list[Job]:
         return self.queue.jobs(owner)
 
-    def interrupt(self, job_id: str | None = None) -> None:
+    def interrupt(self, job_id: str | None = None, *, after_current: bool = False) -> None:
         job = self.job(job_id) if job_id else self.queue.current
-        if job:
+        if job and after_current and job.state is JobState.RUNNING and job.progress().job_count > 1:
+            job.interrupt(after_current=True)
+        elif job:
             job.cancel()
 
     def skip(self, job_id: str | None = None) -> None:
@@ -89,6 +144,16 @@ class FakeManager:
 
     def choices(self, name: str) -> list[str]:
         return self.lists.get(name, [])
+
+    def scripts(self, kind: Kind) -> list[Script]:
+        return SCRIPTS.where(lambda script: script.is_txt2img if kind == "txt2img" else script.is_img2img)
+
+    def script_place(self, kind: Kind) -> Place:
+        return Place(kind=kind, lists=self.choices)
+
+    def paste_script(self, infotext: str, kind: Kind) -> PastedScript:
+        fields = parse_infotext(infotext or self._last).fields
+        return script_of(fields, self.scripts(kind), self.script_place(kind))
 
     def refresh(self, name: str) -> list[str]:
         return self.lists.get(name, [])
@@ -144,6 +209,17 @@ class FakeManager:
     def last_infotext(self) -> str:
         return self._last
 
+    def style(self, name: str) -> Style | None:
+        return self.styles.styles.get(name)
+
+    def save_style(self, style: Style) -> None:
+        self.styles.save(style)
+        self.lists["styles"] = list(self.styles.styles)
+
+    def delete_style(self, name: str) -> None:
+        self.styles.delete(name)
+        self.lists["styles"] = list(self.styles.styles)
+
     def apply_styles(self, prompt: str, negative_prompt: str, styles: Sequence[str]) -> tuple[str, str]:
         return ", ".join([prompt, *(name.lower() for name in styles)]), negative_prompt
 
@@ -154,6 +230,8 @@ class FakeManager:
         first = request.seed if request.seed >= 0 else 1234567890 + self._number
         job.plan_runs(request.n_iter)
         for iteration in range(request.n_iter):
+            if job.stop_requested:
+                return GenerationResult(images=tuple(images), interrupted=True)
             job.begin_batch()
             job.started_run(request.steps)
             for step in range(request.steps):

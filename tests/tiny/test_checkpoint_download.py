@@ -144,6 +144,22 @@ def test_no_server_is_a_clear_error(tmp_path):
         download(item(), tmp_path, endpoint="http://127.0.0.1:9")
 
 
+def test_file_outside_the_hub_is_fetched_from_its_address_and_checked(hub, tmp_path):
+    url = f"http://127.0.0.1:{hub.server_port}/org/repo/resolve/main/model.safetensors"
+    facts = {"repo": "", "file": "weights.pth", "url": url, "folder": "GFPGAN", "size_bytes": len(CONTENT)}
+    assert download(item(**facts, sha256=DIGEST), tmp_path) == tmp_path / "GFPGAN" / "weights.pth"
+    assert (tmp_path / "GFPGAN" / "weights.pth").read_bytes() == CONTENT
+    assert {method for method, _, _ in hub.requests} == {"GET"}
+    with pytest.raises(DownloadError, match="SHA-256"):
+        download(item(**facts | {"file": "other.pth"}, sha256="0" * 64), tmp_path)
+
+
+def test_without_network_the_address_and_the_place_are_named(tmp_path):
+    facts = {"repo": "", "file": "weights.pth", "url": "http://127.0.0.1:9/weights.pth", "folder": "GFPGAN"}
+    with pytest.raises(DownloadError, match=r"get http://127.0.0.1:9/weights.pth elsewhere and put it at .*GFPGAN"):
+        download(item(**facts, sha256=DIGEST), tmp_path)
+
+
 def test_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=300 << 20)
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: usage)
@@ -155,5 +171,6 @@ def test_listed_models_have_checkable_facts():
     for entry in DOWNLOADS:
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
         assert entry.licence
-        assert entry.size_bytes > 300_000_000
-        assert entry.folder in ("Stable-diffusion", "VAE")
+        assert entry.size_bytes > 50_000_000
+        assert bool(entry.repo) != bool(entry.url)
+        assert entry.folder in ("Stable-diffusion", "VAE", "GFPGAN", "Codeformer")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.torchvision_ops import ensure_torchvision
 from pipelines.upscalers.base import upscale
 from pipelines.upscalers.spandrel import FileUpscaler, load_image_model, to_image, to_tensor
+from preprocessors.torchvision_ops import ensure_torchvision
 from schema.errors import CheckpointError, Interrupted
 from tests.numerics.pictures import difference, synthetic
 

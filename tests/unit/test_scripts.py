@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from pipelines.registry import Registry
+from pipelines.scripts.arguments import Place
 from pipelines.scripts.base import GridStyle, ScriptServices, Variation, fixed_seed, read_arguments
 from pipelines.scripts.catalogue import SCRIPTS
 from pipelines.scripts.loopback import loop_strength
 from pipelines.scripts.matched_noise import matched_noise
 from pipelines.scripts.outpainting import Expansion, border_mask, plan_expansion
+from pipelines.scripts.prompt_lines import read_lines, read_options
 from pipelines.scripts.prompt_matrix import combinations
 from pipelines.upscalers.resample import RESAMPLERS
 from schema.errors import InvalidRequest
@@ -58,16 +60,19 @@ class RecordingEngine:
     def expect(self, jobs: int) -> None:
         self.jobs = jobs
 
-    def run(self, request: GenerationRequest, **grid: Any) -> GenerationResult:
+    def run(
+        self, request: GenerationRequest, *, services: dict[str, Any] | None = None, **grid: Any
+    ) -> GenerationResult:
         script = SCRIPTS.get(request.script_name or "")
-        services = ScriptServices(
+        given = ScriptServices(
             generate=self.generate,
             upscalers=Registry("Upscaler", RESAMPLERS),
             save=self.save,
             expect_jobs=self.expect,
             grid=GridStyle(**grid),
+            **services or {},
         )
-        return script.run(request, read_arguments(script, request.script_args), services)
+        return script.run(request, read_arguments(script, request.script_args), given)
 
 
 def plain(request: GenerationRequest, index: int) -> Image.Image:
@@ -85,10 +90,16 @@ def test_scripts_are_found_in_any_case_and_listed_in_order():
         "Outpainting mk2",
         "Poor man's outpainting",
         "Prompt matrix",
+        "Prompts from file or textbox",
         "SD upscale",
+        "X/Y/Z plot",
     ]
     assert SCRIPTS.get("outpainting MK2").is_img2img
-    assert [script.title for script in SCRIPTS.where(lambda script: script.is_txt2img)] == ["Prompt matrix"]
+    assert [script.title for script in SCRIPTS.where(lambda script: script.is_txt2img)] == [
+        "Prompt matrix",
+        "Prompts from file or textbox",
+        "X/Y/Z plot",
+    ]
 
 
 def test_arguments_are_described_for_the_rest_route():
@@ -329,3 +340,106 @@ def test_matched_noise_keeps_the_known_part_and_its_colours():
 
 def test_matched_noise_of_a_black_picture_is_finite():
     assert np.isfinite(matched_noise(np.zeros((16, 16, 3)), np.ones((16, 16, 3)))).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ('--prompt "a red ball" --seed 5', {"prompt": "a red ball", "seed": 5}),
+        ("--prompt a red ball --steps 30", {"prompt": "a red ball", "steps": 30}),
+        ("--negative_prompt no text --cfg_scale 4.5", {"negative_prompt": "no text", "cfg_scale": 4.5}),
+        ("--sampler_name 'Euler a' --width 64 --height 32", {"sampler_name": "Euler a", "width": 64, "height": 32}),
+        ("--restore_faces true --tiling no", {"restore_faces": True, "tiling": False}),
+        ("--subseed 3 --subseed_strength .5 --n_iter 2", {"subseed": 3, "subseed_strength": 0.5, "n_iter": 2}),
+    ],
+)
+def test_a_line_of_options_sets_what_it_names(line: str, options: dict[str, Any]):
+    assert read_options(line) == options
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a --dash in a prompt", "does not start with --"),
+        ("--colour red", "--colour is unknown"),
+        ("--steps many", "--steps cannot be 'many'"),
+        ("--seed", "--seed has no value"),
+        ('--prompt "a cat', "No closing quotation"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_a_prompt_with_a_note(line: str, reason: str):
+    (read,) = read_lines(line)
+    assert read.options == {"prompt": line}
+    assert reason in read.notes[0] and read.notes[0].startswith("Line 1: it was taken as a prompt")
+
+
+def test_every_line_is_a_run_with_its_own_values():
+    engine = RecordingEngine(plain)
+    text = "a cat\n\n--prompt a dog --steps 9 --n_iter 2\n--negative_prompt text --sampler_name lms --styles Ink"
+    script = "Prompts from file or textbox"
+    request = Txt2ImgRequest(
+        script_name=script, script_args=[False, False, "end", text], prompt="photo", negative_prompt="blur", seed=5
+    )
+    services = {"place": Place(kind="txt2img", lists=lambda name: ["Ink"] if name == "styles" else [])}
+    result = engine.run(request, services=services)
+    requests = [call[0] for call in engine.calls]
+    assert [each.prompt for each in requests] == ["photo a cat", "photo a dog", "photo"]
+    assert [each.negative_prompt for each in requests] == ["blur", "blur", "blur text"]
+    assert (requests[1].steps, requests[1].n_iter, engine.jobs) == (9, 2, 4)
+    assert (requests[2].sampler_name, requests[2].styles) == ("LMS", ["Ink"])
+    assert all(each.do_not_save_grid for each in requests)
+    assert len(result.images) == 3 and len(result.info["infotexts"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("iterate", "same", "seed", "expected"),
+    [(False, False, 5, [5, 5]), (True, False, 5, [5, 7]), (False, False, -1, [-1, -1])],
+)
+def test_seeds_of_lines_follow_the_boxes(iterate: bool, same: bool, seed: int, expected: list[int]):
+    engine = RecordingEngine(plain)
+    script = "Prompts from file or textbox"
+    args = [iterate, same, "start", "one\ntwo"]
+    engine.run(Txt2ImgRequest(script_name=script, script_args=args, seed=seed, batch_size=2))
+    assert [call[0].seed for call in engine.calls] == expected
+
+
+def test_the_same_random_seed_is_chosen_once():
+    engine = RecordingEngine(plain)
+    args = [False, True, "start", "one\ntwo"]
+    engine.run(Txt2ImgRequest(script_name="Prompts from file or textbox", script_args=args))
+    seeds = {call[0].seed for call in engine.calls}
+    assert len(seeds) == 1 and -1 not in seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" \n ", "the list of prompts is empty"),
+        ("ok\n--steps 0", "line 2: steps cannot be 0"),
+        ("--sampler_name nope", "line 1: Sampler 'nope'"),
+        ("--sd_model nope", "line 1: Checkpoint 'nope'"),
+        ("--sampler_index 99", "line 1: --sampler_index must be between"),
+    ],
+)
+def test_a_line_with_a_wrong_value_is_refused_before_any_run(text: str, message: str):
+    engine = RecordingEngine(plain)
+    with pytest.raises(InvalidRequest, match=message):
+        engine.run(Txt2ImgRequest(script_name="Prompts from file or textbox", script_args=[False, False, 0, text]))
+    assert engine.calls == []
+
+
+def test_folders_named_in_a_line_are_not_used_and_said_so():
+    (line,) = read_lines("--prompt x --outpath_samples /etc")
+    assert line.notes == ("Line 1: folders are chosen on the Settings page, so --outpath_samples was not used.",)
+
+
+def test_an_uploaded_file_fills_the_list():
+    script = SCRIPTS.get("Prompts from file or textbox")
+    assert script.after("file", {"file": " one \r\n\n two"}, Place()) == {"prompts": "one\ntwo"}
+
+
+def test_every_argument_and_tool_has_a_place_on_the_page():
+    for script in SCRIPTS:
+        placed = [name for row in script.layout() for name in row]
+        declared = [each.name for each in (*script.arguments, *script.tools) if each.name]
+        assert sorted(placed) == sorted(declared), script.name

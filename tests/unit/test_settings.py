@@ -13,7 +13,13 @@ DATA = Path(__file__).resolve().parent.parent / "data" / "pure"
 OPTIONS = {
     case["input"]: case["output"] for case in json.loads((DATA / "options.json").read_text(encoding="utf-8"))["cases"]
 }
-OTHER_DEFAULTS = {"export_for_4chan", "api_enable_requests"}
+OTHER_DEFAULTS = {
+    "export_for_4chan",
+    "api_enable_requests",
+    "live_previews_image_format",
+    "hires_fix_show_sampler",
+    "hires_fix_show_prompts",
+}
 
 
 def test_every_key_of_a1111_is_an_option_or_known_to_have_no_effect():
