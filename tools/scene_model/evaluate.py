@@ -70,8 +70,13 @@ def color_share(image: NDArray[np.uint8], color: str) -> float:
     """Returns the share of the picture's central part whose nearest named colour is `color`, lightness counted less."""
     height, width = image.shape[:2]
     middle = image[int(0.3 * height) : int(0.85 * height), int(0.28 * width) : int(0.72 * width)]
+    return named_color_share(middle.reshape(-1, 3), color)
+
+
+def named_color_share(pixels: NDArray[np.uint8], color: str) -> float:
+    """Returns the share of pixels, (n, 3), whose nearest named colour is `color`, lightness counted less."""
     palette = _to_lab(np.asarray(list(COLORS.values()), np.uint8))
-    difference = (_to_lab(middle.reshape(-1, 3))[:, None] - palette) * np.array([0.6, 1, 1], np.float32)
+    difference = (_to_lab(pixels)[:, None] - palette) * np.array([0.6, 1, 1], np.float32)
     nearest = np.square(difference).sum(axis=-1).argmin(axis=1)
     return float((nearest == list(COLORS).index(color)).mean())
 

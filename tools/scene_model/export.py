@@ -1,4 +1,4 @@
-"""Writes the trained networks as a diffusers folder in half precision."""
+"""Writes the trained networks in half precision: diffusers folders, and plain tensors for depth and pose."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from tools.scene_model.networks import (
@@ -17,6 +18,8 @@ from tools.scene_model.networks import (
     build_text_encoder,
 )
 from tools.scene_model.tokens import compact_vocabulary
+from tools.scene_model.train_control import load_controlnet
+from tools.scene_model.train_maps import load_map
 from tools.scene_model.train_text import load_text_encoder
 from tools.scene_model.train_unet import SCHEDULE, load_unet
 from tools.scene_model.train_vae import load_vae
@@ -67,3 +70,17 @@ def export(folder: Path, target: Path, sizes: NetworkSizes) -> int:
     scheduler.save_pretrained(str(target / "scheduler"))
     (target / "model_index.json").write_text(json.dumps(_MODEL_INDEX, indent=2) + "\n", encoding="utf-8")
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def export_control(folder: Path, kind: str, target: Path, sizes: NetworkSizes) -> int:
+    """Writes the averaged ControlNet of a kind as the diffusers folder `target`; returns its size in bytes."""
+    load_controlnet(folder, kind, sizes).half().save_pretrained(str(target))
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def export_map(folder: Path, kind: str, target: Path) -> int:
+    """Writes the averaged depth or pose network as the safetensors file `target`; returns its size in bytes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.half().contiguous() for name, tensor in load_map(folder, kind).state_dict().items()}
+    save_file(tensors, str(target))
+    return target.stat().st_size

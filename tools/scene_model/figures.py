@@ -199,10 +199,16 @@ def draw_figure(canvas: Canvas, place: Place, subject: Subject, rng: np.random.G
     return draw(canvas, place, subject, rng)
 
 
-def draw_pose(skeletons: Sequence[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
-    """Returns skeletons the way OpenPose paints them: coloured sticks and joints on black, (size, size, 3)."""
+def draw_pose(skeletons: Sequence[NDArray[np.float64]], size: int, stick: int | None = None) -> NDArray[np.uint8]:
+    """Returns skeletons the way OpenPose paints them: coloured sticks and joints on black, (size, size, 3).
+
+    Args:
+        skeletons: Joints, (18, 2), fractions of the picture.
+        size: Width and height in pixels.
+        stick: Half the width of a limb in pixels; by default 1 in 128, which is OpenPose's 4 in 512.
+    """
     picture = np.zeros((size, size, 3), np.uint8)
-    stick = max(1, round(size / 128))
+    stick = stick or max(1, round(size / 128))
     for joints in skeletons:
         points = joints * size
         for (a, b), color in zip(LIMBS, POSE_COLORS, strict=False):

@@ -45,11 +45,13 @@ class LatentSet:
         latents: Scaled latents, (n, 4, h, w), float16.
         masks: Share of the subject in each cell, (n, 1, h, w), float16, 0 to 1.
         specs: The scenes in words.
+        seeds: The scenes' numbers, from which `random_scene` renders them again.
     """
 
     latents: Tensor
     masks: Tensor
     specs: list[SceneSpec]
+    seeds: list[int]
 
 
 def cache_latents(team: Team, plan: LatentPlan) -> None:
@@ -93,11 +95,14 @@ def load_latents(plan: LatentPlan) -> LatentSet:
     latents: list[Tensor] = []
     masks: list[Tensor] = []
     specs: list[SceneSpec] = []
+    seeds: list[int] = []
     for path in sorted(plan.part_file(0).parent.glob("*.npz")):
         with np.load(path) as part:
             latents.append(torch.from_numpy(part["latents"]))
             masks.append(torch.from_numpy(part["masks"]))
-            specs += [_spec_from_words(words) for words in json.loads(str(part["specs"]))]
+            words = json.loads(str(part["specs"]))
+        specs += [_spec_from_words(entry) for entry in words]
+        seeds += range(int(path.stem) * len(words), (int(path.stem) + 1) * len(words))
     if not latents:
         raise FileNotFoundError(f"'{plan.folder}' holds no latents: run the stage 'latents' first.")
-    return LatentSet(latents=torch.cat(latents), masks=torch.cat(masks), specs=specs)
+    return LatentSet(latents=torch.cat(latents), masks=torch.cat(masks), specs=specs, seeds=seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -85,19 +86,23 @@ def _finish_image(image: NDArray[np.uint8], style: str, size: int) -> NDArray[np
     return cv2.resize(tones, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
 
 
-def render_scene(spec: SceneSpec, rng: np.random.Generator, size: int = NATIVE_SIZE) -> Scene:
+def render_scene(
+    spec: SceneSpec, rng: np.random.Generator, size: int = NATIVE_SIZE, companions: Sequence[Subject] = ()
+) -> Scene:
     """Renders a scene.
 
     Args:
         spec: What to draw.
         rng: Decides what the words leave open, such as exact places, hills and skin.
         size: Width and height in pixels.
+        companions: Further subjects, drawn before the scene's own one, which may cover them.
     """
     canvas = Canvas(size * _OVERSAMPLING, spec.style)
     ground = paint_background(canvas, spec, rng)
     skeletons: tuple[NDArray[np.float64], ...] = ()
-    if spec.subject is not None:
-        skeletons = _draw_subject(canvas, spec.subject, ground, spec.background, rng)
+    for subject in (*companions, spec.subject):
+        if subject is not None:
+            skeletons += _draw_subject(canvas, subject, ground, spec.background, rng)
     shape = (size, size)
     mask = cv2.resize(canvas.mask * 255, shape, interpolation=cv2.INTER_AREA).astype(np.uint8)
     depth = cv2.resize(canvas.depth, shape, interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -2,8 +2,11 @@
 
     nice -n 19 python -m tools.scene_model.train all --out DIR --hours 8 --workers 2
 
-The stages, in order: vae, text, oracle, latents, unet, decoder, export, evaluate. Each keeps its checkpoint in DIR and
-goes on from it; a finished stage returns at once. Run a single stage with more --hours to train it further.
+The stages, in order: vae, text, oracle, latents, unet, decoder, control, depth, pose, export, evaluate. Each keeps its
+checkpoint in DIR and goes on from it; a finished stage returns at once. Run a single stage with more --hours to train
+it further. The stage control trains one ControlNet, or with no --kind all three, each for the hours given:
+
+    python -m tools.scene_model.train control --out DIR --hours 0.5 --kind canny
 """
 
 from __future__ import annotations
@@ -13,28 +16,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.scene_model.conditions import KINDS
 from tools.scene_model.evaluate import evaluate, markdown_table
-from tools.scene_model.export import export
+from tools.scene_model.export import export, export_control, export_map
 from tools.scene_model.latents import LatentPlan, cache_latents
 from tools.scene_model.networks import SHIPPED
 from tools.scene_model.oracle import OraclePlan, load_oracle, train_oracle
 from tools.scene_model.sample import SamplingOptions, load_exported_painter
 from tools.scene_model.team import run_team
+from tools.scene_model.train_control import ControlPlan, control_file, train_control
+from tools.scene_model.train_maps import KINDS as MAP_KINDS
+from tools.scene_model.train_maps import MapPlan, map_file, train_map
 from tools.scene_model.train_text import TextPlan, train_text
 from tools.scene_model.train_unet import UnetPlan, train_unet
 from tools.scene_model.train_vae import VaePlan, train_vae
 
 # Share of the hours each stage gets in "all"; the rest of the stages take minutes.
-_SHARES = {"vae": 0.15, "text": 0.03, "oracle": 0.02, "unet": 0.65, "decoder": 0.12}
+_SHARES = {
+    "vae": 0.12,
+    "text": 0.02,
+    "oracle": 0.02,
+    "unet": 0.5,
+    "decoder": 0.12,
+    "control": 0.04,
+    "depth": 0.03,
+    "pose": 0.03,
+}
+_MAP_FILES = {"depth": "depth_mini.safetensors", "pose": "openpose_mini.safetensors"}
 _SCENES_PER_HOUR = 12_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the command line asks for; `budget_s` is the stage's time over all runs."""
+    """What the command line asks for; `budget_s` is the stage's time over all runs, `kinds` the ControlNets'."""
 
     folder: Path
     budget_s: float
+    kinds: tuple[str, ...]
     workers: int
     scenes: int
     port: int
@@ -65,9 +83,33 @@ def _run_unet(job: Job) -> None:
     run_team(job.workers, train_unet, UnetPlan(folder=job.folder, budget_s=job.budget_s), port=job.port)
 
 
+def _run_control(job: Job) -> None:
+    for kind in job.kinds:
+        start = None if kind == "canny" else "canny"
+        plan = ControlPlan(folder=job.folder, kind=kind, budget_s=job.budget_s, start_from=start)
+        run_team(job.workers, train_control, plan, port=job.port)
+
+
+def _run_depth(job: Job) -> None:
+    run_team(job.workers, train_map, MapPlan(folder=job.folder, kind="depth", budget_s=job.budget_s), port=job.port)
+
+
+def _run_pose(job: Job) -> None:
+    run_team(job.workers, train_map, MapPlan(folder=job.folder, kind="pose", budget_s=job.budget_s), port=job.port)
+
+
 def _run_export(job: Job) -> None:
-    size = export(job.folder, job.folder / "mini", SHIPPED)
-    print(f"{job.folder / 'mini'}: {size / 2**20:.1f} MiB", flush=True)
+    sizes = {job.folder / "mini": export(job.folder, job.folder / "mini", SHIPPED)}
+    for kind in job.kinds:
+        if control_file(job.folder, kind).exists():
+            target = job.folder / "ControlNet" / f"mini-{kind}"
+            sizes[target] = export_control(job.folder, kind, target, SHIPPED)
+    for kind in MAP_KINDS:
+        if map_file(job.folder, kind).exists():
+            target = job.folder / "ControlNetPreprocessor" / "mini" / _MAP_FILES[kind]
+            sizes[target] = export_map(job.folder, kind, target)
+    for target, size in sizes.items():
+        print(f"{target}: {size / 2**20:.1f} MiB", flush=True)
 
 
 def _run_evaluate(job: Job) -> None:
@@ -83,6 +125,9 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "latents": _run_latents,
     "unet": _run_unet,
     "decoder": _run_decoder,
+    "control": _run_control,
+    "depth": _run_depth,
+    "pose": _run_pose,
     "export": _run_export,
     "evaluate": _run_evaluate,
 }
@@ -96,6 +141,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=8.0, help="time of the stage, or of all, over all runs")
     parser.add_argument("--workers", type=int, default=2, help="one-thread processes; one for each free core")
     parser.add_argument("--scenes", type=int, help="number of cached scenes (default: by the hours)")
+    parser.add_argument("--kind", choices=KINDS, help="the ControlNet to train or export (default: all)")
     parser.add_argument("--port", type=int, default=29611, help="where the workers of a stage meet")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +150,12 @@ def main() -> None:
     for name in STAGES if is_all else (arguments.stage,):
         budget_s = arguments.hours * 3600 * (_SHARES.get(name, 0.0) if is_all else 1.0)
         job = Job(
-            folder=arguments.out, budget_s=budget_s, workers=arguments.workers, scenes=scenes, port=arguments.port
+            folder=arguments.out,
+            budget_s=budget_s,
+            kinds=(arguments.kind,) if arguments.kind else KINDS,
+            workers=arguments.workers,
+            scenes=scenes,
+            port=arguments.port,
         )
         print(f"stage {name}", flush=True)
         STAGES[name](job)

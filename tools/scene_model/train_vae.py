@@ -12,17 +12,10 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from tools.scene_model.learning import (
-    Averaged,
-    Clock,
-    Log,
-    Muon,
-    load_checkpoint,
-    ramp,
-    save_checkpoint,
-)
+from tools.scene_model.learner import Learner, LearningRates
+from tools.scene_model.learning import Log, load_checkpoint
 from tools.scene_model.networks import (
     LATENT_FACTOR,
     SHIPPED,
@@ -121,18 +114,6 @@ def vae_loss(vae: AutoencoderKL, images: Tensor, progress: float, *, is_decoder_
     return loss, (output.detach() - images).abs().mean()
 
 
-def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Returns the trained weights for Muon (inner matrices and kernels) and those for AdamW (the rest)."""
-    inner: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        is_edge = "conv_in" in name or "conv_out" in name or "embedding" in name or "quant_conv" in name
-        (rest if parameter.dim() < 2 or is_edge else inner).append(parameter)
-    return inner, rest
-
-
 def measure_scaling_factor(vae: AutoencoderKL, count: int) -> float:
     """Returns the factor that gives latents of `count` pictures unit standard deviation."""
     images = np.stack([random_scene(10**12 + index).image for index in range(count)])
@@ -154,97 +135,52 @@ def load_vae(folder: Path, sizes: NetworkSizes) -> AutoencoderKL:
 
 
 class VaeTrainer:
-    """The autoencoder with everything its training needs; one step at a time."""
+    """The autoencoder with everything its training needs."""
 
     def __init__(self, team: Team, plan: VaePlan) -> None:
-        self.team, self.plan = team, plan
+        self.plan = plan
         torch.manual_seed(0)
         self.vae = build_vae(plan.sizes)
         if plan.is_decoder_only:
             for part in (self.vae.encoder, self.vae.quant_conv):
                 assert part is not None
                 part.requires_grad_(False)
-        self.average = Averaged(self.vae, 0.998)
-        inner, rest = split_parameters(self.vae)
-        self.parameters = [*inner, *rest]
-        self.muon = Muon(inner, lr=plan.muon_lr)
-        self.adam = torch.optim.AdamW(rest, lr=plan.adam_lr, betas=(0.9, 0.99), weight_decay=1e-4)
-        self.clock = Clock(budget_s=plan.budget_s)
-        self.step, self.images = 0, 0
-        self._restore()
-        self.rng = np.random.default_rng([17, int(plan.is_decoder_only), self.step, team.rank])
-        torch.manual_seed(1000 * self.step + team.rank)
-        self.batches = _batches(self.rng, plan.batch_size)
-        self.progress = self.clock.progress
-
-    def _restore(self) -> None:
-        checkpoint = load_checkpoint(self.plan.file)
-        if checkpoint is not None:
-            self.vae.load_state_dict(checkpoint["network"])
-            self.average.network.load_state_dict(checkpoint["average"])
-            self.muon.load_state_dict(checkpoint["muon"])
-            self.adam.load_state_dict(checkpoint["adam"])
-            self.step, self.images = checkpoint["step"], checkpoint["images"]
-            self.clock.spent_s = checkpoint["spent_s"]
-        elif self.plan.is_decoder_only:
-            finished = load_vae(self.plan.folder, self.plan.sizes).state_dict()
+        rates = LearningRates(adam=plan.adam_lr, muon=plan.muon_lr, hold=0.4)
+        self.learner = Learner(self.vae, team, plan.file, plan.budget_s, rates)
+        if not self.learner.restore() and plan.is_decoder_only:
+            finished = load_vae(plan.folder, plan.sizes).state_dict()
             self.vae.load_state_dict(finished)
-            self.average.network.load_state_dict(finished)
+            self.learner.average.network.load_state_dict(finished)
+        self.rng = np.random.default_rng([17, int(plan.is_decoder_only), self.learner.step, team.rank])
+        torch.manual_seed(1000 * self.learner.step + team.rank)
+        self.batches = _batches(self.rng, plan.batch_size)
 
     def save(self) -> None:
-        """Writes the checkpoint; the random generators restart from the step number."""
-        if not self.team.is_lead:
-            return
-        network = self.average.network
+        """Writes the checkpoint with the scaling factor of its latents."""
+        network = self.learner.average.network
         assert isinstance(network, AutoencoderKL)
-        checkpoint = {
-            "network": self.vae.state_dict(),
-            "average": network.state_dict(),
-            "muon": self.muon.state_dict(),
-            "adam": self.adam.state_dict(),
-            "step": self.step,
-            "images": self.images,
-            "spent_s": self.clock.spent_s,
-            "scaling_factor": measure_scaling_factor(network, self.plan.scaling_images),
-        }
-        save_checkpoint(self.plan.file, checkpoint)
+        if self.learner.team.is_lead:
+            self.learner.save(scaling_factor=measure_scaling_factor(network, self.plan.scaling_images))
 
-    def _next_images(self) -> Tensor:
+    def next_images(self) -> Tensor:
         """Returns a batch: quarter-size crops of twice the pictures at first, whole pictures later."""
         pictures = next(self.batches)
-        if self.progress < 0.5 and not self.plan.is_decoder_only:
+        if self.learner.progress < 0.5 and not self.plan.is_decoder_only:
             pictures = _crops(np.concatenate([pictures, next(self.batches)]), self.rng)
         return to_tensor(pictures)
-
-    def train_step(self) -> dict[str, float]:
-        """Learns from one batch and returns the numbers to log."""
-        factor = ramp(self.progress, hold=0.4) * min(1.0, (self.step + 1) / 30)
-        for optimizer, lr in ((self.muon, self.plan.muon_lr), (self.adam, self.plan.adam_lr)):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * factor
-        images = self._next_images()
-        loss, error = vae_loss(self.vae, images, self.progress, is_decoder_only=self.plan.is_decoder_only)
-        loss.backward()
-        self.clock.tick()
-        norm, self.progress = self.team.average_gradients(self.parameters, 1.0, self.clock.progress)
-        self.muon.step()
-        self.adam.step()
-        self.vae.zero_grad(set_to_none=True)
-        self.step += 1
-        self.images += self.plan.batch_size * self.team.size
-        if self.team.is_lead:
-            self.average.update(self.vae, self.step)
-        return {"loss": loss.item(), "l1": error.item(), "grad": norm, "lr": factor}
 
 
 def train_vae(team: Team, plan: VaePlan) -> None:
     """Trains until the time budget is spent; a later call goes on from the last checkpoint."""
     trainer = VaeTrainer(team, plan)
-    log, saved, first_step = Log(plan.file.stem), time.monotonic(), trainer.step
-    while trainer.progress < 1.0 and (plan.max_steps is None or trainer.step - first_step < plan.max_steps):
-        row = trainer.train_step()
+    learner = trainer.learner
+    log, saved, first_step = Log(plan.file.stem), time.monotonic(), learner.step
+    while learner.progress < 1.0 and (plan.max_steps is None or learner.step - first_step < plan.max_steps):
+        images = trainer.next_images()
+        loss, error = vae_loss(trainer.vae, images, learner.progress, is_decoder_only=plan.is_decoder_only)
+        row = learner.learn(loss, plan.batch_size)
         if team.is_lead:
-            log.add(row, images=trainer.images, clock=trainer.clock)
+            log.add({**row, "l1": error.item()}, images=learner.images, clock=learner.clock)
         if time.monotonic() - saved > plan.save_every_s:
             trainer.save()
             saved = time.monotonic()
