@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from fastapi import FastAPI
 
+from schema.settings import Settings
+from ui.defaults import TITLE as DEFAULTS
+from ui.defaults import DefaultsPage, apply_defaults, build_defaults_page
 from ui.downloads import build_downloads
 from ui.events import Answer, on
+from ui.extras import bind_send_to_extras, build_extras
+from ui.habits import build_habits, serve_sound
 from ui.img2img import build_img2img
 from ui.inpaint import build_inpaint
-from ui.png_info import build_png_info
+from ui.keep import bind_lists, find_kept
+from ui.localization import HEAD, serve_words
+from ui.merger import build_merger
+from ui.png_info import bind_reading, build_png_info
 from ui.quicksettings import build_quicksettings
 from ui.send import bind_paste, bind_png_info, bind_send, bind_styles
 from ui.settings import build_page_options, build_settings
+from ui.sources import bind_copies
 from ui.theme import build_theme
+from ui.train import build_train
 from ui.txt2img import build_txt2img
 
 if TYPE_CHECKING:
@@ -26,8 +36,14 @@ if TYPE_CHECKING:
 
 TITLE = "diffusers-webui"
 ASSETS = Path(__file__).parent / "assets"
-TABS = ("txt2img", "img2img", "inpaint", "PNG Info", "Settings")
-TAB_IDS = {"PNG Info": "pnginfo", "Settings": "settings"}
+TABS = ("txt2img", "img2img", "inpaint", "Extras", "PNG Info", "Checkpoint Merger", "Train", "Settings")
+TAB_IDS = {
+    "Extras": "extras",
+    "PNG Info": "pnginfo",
+    "Checkpoint Merger": "modelmerger",
+    "Train": "train",
+    "Settings": "settings",
+}
 CACHE_SECONDS = (3600, 24 * 3600)
 """How often Gradio's copies of shown pictures are looked through, and how old they may get."""
 
@@ -48,31 +64,66 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
                 img2img = build_img2img(manager, browser)
             with _tab("inpaint"):
                 inpaint = build_inpaint(manager, browser)
-            with _tab("PNG Info"):
+            with _tab("Extras"):
+                extras = build_extras(manager, browser)
+            with _tab("PNG Info") as info_tab:
                 png_info = build_png_info(manager)
+            with _tab("Checkpoint Merger"):
+                build_merger()
+            with _tab("Train"):
+                build_train()
             with _tab("Settings"):
                 build_downloads(manager, *quick.renewal(page_tabs := (txt2img, img2img.tab, inpaint.tab)))
-                settings = build_settings(manager, options, TABS)
-        quick.bind(page, page_tabs)
+                more: list[DefaultsPage] = []
+                pages = {DEFAULTS: lambda: more.append(build_defaults_page())}
+                settings = build_settings(manager, options, TABS, pages)
+        kept = find_kept(
+            arrange_tabs(tabs, manager.settings.settings),
+            [*(tab.form for tab in page_tabs), extras.form],
+            without=["tab_settings"],
+        )
+        defaults = apply_defaults(manager, kept)
+        defaults.bind(more[0])
+        keeping = defaults.keeping
+        quick.bind(keeping.bind(page).then, page_tabs)
         settings.bind_load(page)
 
         def opened(name: str) -> Answer:
             name = name or secrets.token_urlsafe(16)
             answer: Answer = {browser: name, **quick.renew(page_tabs)}
-            for tab in page_tabs:
+            answer |= keeping.show_lists(manager.choices, defaults.newer())
+            answer |= extras.form.lists(changed_only=True)
+            for tab in (*page_tabs, extras):
                 answer |= tab.runner.found_again(name)
             return answer
 
-        lists = quick.renewal(page_tabs)[1]
-        watched = [tab.runner.watched for tab in page_tabs]
-        on(page.load, opened, inputs=[browser], outputs=[browser, *lists, *watched])
+        lists = [*quick.renewal(page_tabs)[1], *extras.form.live]
+        watched = [tab.runner.watched for tab in (*page_tabs, extras)]
+        seen = on(page.load, opened, inputs=[browser], outputs=[browser, *lists, *watched, keeping.lists])
+        bind_lists(keeping, seen)
         for tab in page_tabs:
             bind_paste(manager, tab)
             bind_styles(manager, tab)
+        for tab in (*page_tabs, extras):
             bind_send(manager, tab, tabs, img2img, inpaint)
+        bind_send_to_extras(extras, tabs, [tab.panel for tab in (*page_tabs, extras)], png_info)
+        bind_reading(manager, png_info, info_tab, page_tabs, browser)
         bind_png_info(manager, png_info, tabs, txt2img, img2img, inpaint)
+        bind_copies(tabs, img2img, inpaint)
+        build_habits(page, manager, page_tabs, [extras.panel])
     page.queue(default_concurrency_limit=None)
     return page
+
+
+def arrange_tabs(tabs: gr.Tabs, settings: Settings) -> gr.Tabs:
+    """`tabs` with those named in `ui_tab_order` first, in that order, and without `hidden_tabs`; never Settings."""
+    order = {name: place for place, name in enumerate(settings.ui_tab_order)}
+    tabs.children.sort(key=lambda tab: order.get(str(getattr(tab, "label", "")), len(order)))
+    for tab in tabs.children:
+        label = getattr(tab, "label", "")
+        if label in settings.hidden_tabs and label != "Settings":
+            tab.visible = False
+    return tabs
 
 
 def _tab(name: str) -> gr.Tab:
@@ -80,12 +131,25 @@ def _tab(name: str) -> gr.Tab:
     return gr.Tab(name, id=tab_id, elem_id=f"tab_{tab_id}")
 
 
+def _scripts() -> str:
+    """One function that runs the page's own scripts in the order of their names."""
+    parts = [path.read_text(encoding="utf-8") for path in sorted(ASSETS.glob("*.js"))]
+    return "() => {\n" + "\n".join(parts) + "\n}"
+
+
 def mount_page(
-    app: FastAPI, page: gr.Blocks, *, path: str = "/", allowed_paths: list[str] | None = None, **options: Any
+    app: FastAPI,
+    manager: PipelineManager,
+    *,
+    path: str = "/",
+    allowed_paths: list[str] | None = None,
+    head: str = "",
+    **options: Any,
 ) -> FastAPI:
-    """Mounts `page` into `app` with everything that Gradio wants to be told at that moment.
+    """Mounts the page into `app` with everything that Gradio wants to be told at that moment.
 
     Args:
+        head: What goes into the document's head, besides the page's language.
         allowed_paths: Folders whose files the page may show: outputs and thumbnails, nothing else.
         options: Passed on to `gradio.mount_gradio_app` (`auth`, `root_path`, `blocked_paths`, …).
     """
@@ -93,8 +157,9 @@ def mount_page(
     defaults: dict[str, Any] = {
         "allowed_paths": allowed_paths or [],
         "theme": build_theme(),
-        "css_paths": [ASSETS / "style.css"],
-        "js": (ASSETS / "shortcuts.js").read_text(encoding="utf-8"),
+        "css_paths": sorted(ASSETS.glob("*.css")),
+        "js": _scripts(),
+        "head": HEAD + head,
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,
@@ -102,4 +167,7 @@ def mount_page(
         "show_error": False,
         "max_file_size": "256mb",
     }
-    return gr.mount_gradio_app(app, page, path, **defaults | options)
+    # Before the page, which answers every address that nothing else does.
+    serve_words(app, manager)
+    serve_sound(app, manager)
+    return gr.mount_gradio_app(app, build_ui(manager), path, **defaults | options)

@@ -177,7 +177,7 @@ class Form(Generic[M]):
     def _update(self, name: str, value: Any) -> Any:
         shown = self._shown(name, value)
         if shown is None:
-            shown = self._initial[name]
+            shown = self.components[name].value  # type: ignore[attr-defined]
         component = self.components[name]
         if isinstance(component, gr.Slider) and not component.minimum <= shown <= component.maximum:
             # A pasted value may lie outside what the slider shows; it widens instead of losing the value.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipelines.jobs import Job
+from schema.extras import ExtrasRequest
 from schema.requests import GenerationRequest
 from schema.results import GeneratedImage, JobState
 from ui.events import Answer, Event, on
 from ui.output_panel import OutputPanel, infotext_html, log_html, preview_html, progress_html
-from ui.prompt_row import PromptRow
+from ui.prompt_row import RunButtons
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
@@ -28,6 +30,10 @@ REFRESH_S = 1.0
 
 INTERRUPTED = "Interrupted: the pictures finished so far were kept."
 GONE = "The job is no longer known to the server. Its pictures are in the output folder."
+
+
+Submit = Callable[[Event, str], Job]
+"""Queues the job of an event for an owner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +62,37 @@ class Runner:
 
     manager: PipelineManager
     tab: str
-    row: PromptRow
+    row: RunButtons
     panel: OutputPanel
     browser: gr.BrowserState
     watched: gr.State
 
-    def bind(self, read: Callable[[Event], GenerationRequest], inputs: set[Any]) -> None:
-        """Binds Generate, Queue, Interrupt and Skip; `read` makes the request from the event's values."""
+    def bind(
+        self,
+        read: Callable[[Event], GenerationRequest | ExtrasRequest],
+        inputs: set[Any],
+        submit_job: Submit | None = None,
+    ) -> None:
+        """Binds Generate, Queue, Interrupt and Skip.
+
+        Args:
+            read: Makes the request from the event's values.
+            submit_job: Queues the job in place of `manager.submit(read(event))`, given the event and its owner.
+        """
 
         def submit(event: Event) -> Answer:
-            job = self.manager.submit(read(event), owner=self._owner(event[self.browser]))
+            owner = self._owner(event[self.browser])
+            job = submit_job(event, owner) if submit_job else self.manager.submit(read(event), owner=owner)
             before = self._busy(event[self.watched])
             return {self.watched: Watched(jobs=(*before, job.id), first=len(before))}
 
         for button in (self.row.generate, self.row.queue):
             sources = {*inputs, self.browser, self.watched}
             on(button.click, submit, inputs=sources, outputs=[self.watched], trigger_mode="multiple")
-        on(self.watched.change, self.follow, inputs=[self.watched], outputs=self._outputs, trigger_mode="multiple")
+        following = on(
+            self.watched.change, self.follow, inputs=[self.watched], outputs=self._outputs, trigger_mode="multiple"
+        )
+        on(following.failure, self.recovered, inputs=[self.watched], outputs=self._outputs)
         on(self.row.interrupt.click, self._interrupt, inputs=[self.watched])
         on(self.row.skip.click, self._skip, inputs=[self.watched])
         on(self.panel.gallery.select, self._select, inputs=[self.panel.pictures], outputs=self._selection)
@@ -83,6 +103,10 @@ class Runner:
         active = [job.id for job in jobs if not job.finished]
         wanted = active or [job.id for job in jobs[-1:]]
         return {self.watched: Watched(jobs=tuple(wanted))} if wanted else {}
+
+    def recovered(self, watched: Watched) -> Answer:
+        """The event answer after following broke off: no bar and no Interrupt that belong to nothing."""
+        return {**self.row.running(self._current(watched) is not None), self.panel.progress: progress_html(None)}
 
     @property
     def _outputs(self) -> list[Any]:
@@ -105,7 +129,8 @@ class Runner:
 
     def _interrupt(self, watched: Watched) -> None:
         if job := self._current(watched):
-            self.manager.interrupt(job.id)
+            after_current = self.manager.settings.settings.interrupt_after_current
+            self.manager.interrupt(job.id, after_current=after_current)
 
     def _skip(self, watched: Watched) -> None:
         if job := self._current(watched):
@@ -139,15 +164,19 @@ class Runner:
         if not job.finished:
             yield {**self.row.running(True), self.panel.log: "", self.panel.progress: progress_html(job.progress())}
         version, preview_id, count, waited = -1, 0, -1, 0.0
+        shown_at, settings = 0.0, self.manager.settings.settings
         while not job.finished:
             now_at = job.wait_change(version, 0)
             if now_at != version or waited >= REFRESH_S:
                 version, waited = now_at, 0.0
                 now = job.progress()
                 answer: Answer = {self.panel.progress: progress_html(now)}
-                if now.preview is not None and now.preview_id != preview_id:
-                    preview_id = now.preview_id
-                    answer[self.panel.preview] = preview_html(now.preview, aside=bool(before or now.images))
+                is_due = (time.monotonic() - shown_at) * 1000 >= settings.live_preview_refresh_period
+                if now.preview is not None and now.preview_id != preview_id and (is_due or not preview_id):
+                    preview_id, shown_at = now.preview_id, time.monotonic()
+                    answer[self.panel.preview] = preview_html(
+                        now.preview, settings.live_previews_image_format, aside=bool(before or now.images)
+                    )
                 if len(now.images) != count and now.images:
                     select = len(before) if count <= 0 else None
                     answer |= self.panel.show((*before, *now.images), select=select)

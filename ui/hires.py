@@ -48,11 +48,11 @@ def build_hires(form: Form[Any]) -> gr.HTML:
                 form.render("denoising_strength", min_width=150)
             with gr.Row():
                 form.render("hr_scale", "hr_resize_x", "hr_resize_y", min_width=150)
-            with gr.Accordion(SECOND_PASS, open=False):
-                with gr.Row():
+            with gr.Accordion(SECOND_PASS, open=False, elem_id=f"{tab}_hires_more"):
+                with gr.Row(elem_classes="second-pass-sampler"):
                     for name, elem_id in SECOND_PASS_FIELDS.items():
                         form.render(name, elem_id=elem_id, min_width=150)
-                with gr.Row():
+                with gr.Row(elem_classes="second-pass-prompts"):
                     for name, elem_id in SECOND_PASS_PROMPTS.items():
                         form.render(name, elem_id=elem_id, min_width=200)
     return sizes

@@ -2,67 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import gradio as gr
-from gradio.components import Component
 
+from pipelines.jobs import Job
 from schema.requests import Img2ImgRequest
-from ui.components import picture_input
-from ui.events import Answer, Event, on
+from ui.canvas import Drawing
+from ui.events import Event
+from ui.file_batch import FileBatchRow, build_file_batch
 from ui.form import Form
-from ui.init_images import picture_size, read_upload
 from ui.layout import build_generation_tab
-from ui.tab import GenerationTab
+from ui.resize import Resize, bind_resize, build_resize
+from ui.sources import Modes, SourceTab, source_modes
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 TAB = "img2img"
 SOURCE = "Picture to start from"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceTab:
-    """A generation tab that starts from a picture.
-
-    Attributes:
-        source: The component that holds the picture.
-    """
-
-    tab: GenerationTab[Img2ImgRequest]
-    source: Component
+SKETCH = "Picture and sketch: what you paint becomes part of it"
+SKETCH_COLOR = "img2img_sketch_default_brush_color"
+BATCH = "batch"
 
 
 def build_img2img(manager: PipelineManager, browser: gr.BrowserState) -> SourceTab:
-    """Lays the tab out in the current context and binds its own events.
-
-    The mask fields are the inpaint tab's; here they keep their defaults.
-    """
+    """Lays the tab out in the current context and binds its own events."""
     form = Form(Img2ImgRequest, TAB, manager.choices)
-    parts: list[Component] = []
+    parts: list[tuple[Modes, FileBatchRow]] = []
+    sizes: list[Resize] = []
 
     def lay_out_source() -> None:
-        parts.append(picture_input(SOURCE, "img2img_image"))
+        with source_modes(TAB, "img2img") as modes:
+            with modes.mode("img2img", "img2img", "img2img_img2img_tab"):
+                modes.editor("img2img", "picture", SOURCE, "img2img_image")
+                modes.copy_row("img2img")
+            with modes.mode("sketch", "Sketch", "img2img_img2img_sketch_tab"):
+                modes.editor("sketch", "sketch", SKETCH, "img2img_sketch", color_option=SKETCH_COLOR)
+                modes.copy_row("sketch")
+            with modes.mode(BATCH, "Batch", "img2img_batch_tab"):
+                files = build_file_batch(form)
+        parts.append((modes, files))
         form.render("resize_mode")
 
-    tab = build_generation_tab(form, manager, browser, source=lay_out_source, strength=lambda: render_strength(form))
-    source = parts[0]
+    tab = build_generation_tab(
+        form,
+        manager,
+        browser,
+        source=lay_out_source,
+        strength=lambda: render_strength(form),
+        size=lambda: sizes.append(build_resize(form)),
+    )
+    (modes, files), resize = parts[0], sizes[0]
+    bind_resize(form, resize, modes)
 
     def read(event: Event) -> Img2ImgRequest:
-        return tab.request(event, init_images=[read_upload(event[source])], image_cfg_scale=None)
+        drawing: Drawing = modes.drawing(event) or Drawing()
+        picture = drawing.sketch()
+        return tab.request(event, init_images=[picture], **resize.size(event, picture))
 
-    def take_size(path: str | None) -> Answer:
-        width, height = picture_size(path)
-        return tab.form.updates({"width": width, "height": height})
+    def submit(event: Event, owner: str) -> Job:
+        if event[modes.chosen] != BATCH:
+            return manager.submit(read(event), owner=owner)
+        batch = files.read(event, manager, resize.factor(event))
+        return manager.submit_files(tab.request(event), batch, owner=owner)
 
-    tab.runner.bind(read, {*tab.inputs, source})
-    on(source.upload, take_size, inputs=[source], outputs=[form["width"], form["height"]])  # type: ignore[attr-defined]
-    return SourceTab(tab=tab, source=source)
+    tab.runner.bind(read, {*tab.inputs, *modes.inputs, *resize.inputs, *files.inputs}, submit)
+    return SourceTab(tab=tab, source=modes.editors["img2img"], modes=modes)
 
 
 def render_strength(form: Form[Img2ImgRequest]) -> None:
-    """Denoising strength, and the image CFG scale that only models for editing use."""
+    """Denoising strength, and the image CFG scale, which shows itself when a model for editing is in use."""
     form.render("denoising_strength", min_width=150)
-    form.render("image_cfg_scale", min_width=150, visible=False, value=1.5)
+    form.render("image_cfg_scale", min_width=150, value=1.5, elem_classes="edit-only")

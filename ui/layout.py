@@ -15,6 +15,7 @@ from ui.output_panel import build_output_panel
 from ui.overrides import build_overrides
 from ui.prompt_row import build_prompt_row
 from ui.sampling import build_sampler, build_seed, build_size_and_batch
+from ui.scripts import build_scripts
 from ui.tab import GenerationTab
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def build_generation_tab(
     source: Part = nothing,
     groups: Part = nothing,
     strength: Part = nothing,
+    size: Part | None = None,
 ) -> GenerationTab[R]:
     """Lays a tab out in the current context, with the events that need nothing but the tab itself.
 
@@ -43,6 +45,7 @@ def build_generation_tab(
         source: Lays out what the tab starts from, above the sampler.
         groups: Lays out the tab's own groups, between the sampler and the refiner.
         strength: Lays out what stands beside the CFG scale.
+        size: Lays out size and batch in place of `build_size_and_batch`.
     """
     row = build_prompt_row(form, manager)
     with gr.Row(elem_classes="workbench", equal_height=False):
@@ -51,12 +54,13 @@ def build_generation_tab(
             build_sampler(form)
             groups()
             refiner = build_refiner(form)
-            build_size_and_batch(form)
+            (size or (lambda: build_size_and_batch(form)))()
             with gr.Row():
                 form.render("cfg_scale", min_width=150)
                 strength()
             seed_row = build_seed(form)
             overrides = build_overrides(form.prefix)
+            scripts = build_scripts(form.prefix, manager)
         with gr.Column(scale=6, min_width=340):
             panel = build_output_panel(form.prefix)
     watched = gr.State(Watched())
@@ -69,6 +73,7 @@ def build_generation_tab(
         seed_row=seed_row,
         refiner=refiner,
         overrides=overrides,
+        scripts=scripts,
     )
     tab.bind_gallery()
     return tab

@@ -17,7 +17,8 @@ from schema.results import GeneratedImage, JobState, Progress
 from ui.prompt_row import tool_button
 
 SAVE, ZIP, REUSE_SEED = "Save a copy", "Save all as Zip", "Reuse seed"
-SEND_IMG2IMG, SEND_INPAINT = "Send to img2img", "Send to inpaint"
+VIEWER, FOLDER = "Full page viewer", "Open the folder of the picture"
+SEND_IMG2IMG, SEND_INPAINT, SEND_EXTRAS = "Send to img2img", "Send to inpaint", "Send to Extras"
 EMPTY = "Your pictures appear here. Write a prompt and press Ctrl+Enter."
 IDLE, QUEUED, SECONDS_LEFT, MINUTES_LEFT = (
     "Ready",
@@ -48,11 +49,13 @@ class OutputPanel:
     infotext: gr.HTML
     log: gr.HTML
     download: gr.File
+    folder: gr.Button
     save: gr.Button
     zip: gr.Button
     reuse_seed: gr.Button
     send_img2img: gr.Button
     send_inpaint: gr.Button
+    send_extras: gr.Button
     pictures: gr.State
     selected: gr.State
 
@@ -87,16 +90,19 @@ def build_output_panel(tab: str) -> OutputPanel:
                 preview=True,
                 interactive=False,
                 format="png",
-                buttons=["download", "fullscreen"],
+                buttons=["download"],
             )
             preview = gr.HTML("", elem_id=f"{tab}_live_preview", elem_classes="live-preview", padding=False)
             progress = gr.HTML(progress_html(None), elem_id=f"{tab}_progress", elem_classes="progress", padding=False)
         with gr.Row(elem_id=f"image_buttons_{tab}", elem_classes="image-buttons"):
+            tool_button(VIEWER, "expand", f"{tab}_viewer", elem_classes="open-viewer")
+            folder = tool_button(FOLDER, "folder", f"{tab}_open_folder")
             save = tool_button(SAVE, "save", f"save_{tab}")
             zip_all = tool_button(ZIP, "archive", f"save_zip_{tab}")
             reuse_seed = tool_button(REUSE_SEED, "recycle", f"{tab}_reuse_seed_gallery")
             send_img2img = gr.Button(SEND_IMG2IMG, elem_id=f"{tab}_send_to_img2img", size="sm", min_width=90)
             send_inpaint = gr.Button(SEND_INPAINT, elem_id=f"{tab}_send_to_inpaint", size="sm", min_width=90)
+            send_extras = gr.Button(SEND_EXTRAS, elem_id=f"{tab}_send_to_extras", size="sm", min_width=90)
         download = gr.File(visible=False, interactive=False, elem_id=f"download_files_{tab}", label="Download")
         infotext = gr.HTML("", elem_id=f"html_info_{tab}", elem_classes="infotext", padding=False)
         log = gr.HTML("", elem_id=f"html_log_{tab}", elem_classes="run-log", padding=False)
@@ -108,11 +114,13 @@ def build_output_panel(tab: str) -> OutputPanel:
         infotext=infotext,
         log=log,
         download=download,
+        folder=folder,
         save=save,
         zip=zip_all,
         reuse_seed=reuse_seed,
         send_img2img=send_img2img,
         send_inpaint=send_inpaint,
+        send_extras=send_extras,
         pictures=gr.State([]),
         selected=gr.State(0),
     )
@@ -127,17 +135,21 @@ def picture_source(image: GeneratedImage) -> Any:
     return copy
 
 
-def preview_html(image: Image.Image | None, *, aside: bool = False) -> str:
-    """The live preview over the gallery, or in its corner (`aside`) once there are finished pictures."""
+def preview_html(image: Image.Image | None, kind: str = "jpeg", *, aside: bool = False) -> str:
+    """The live preview over the gallery, or in its corner (`aside`) once there are finished pictures.
+
+    Args:
+        kind: File format: `live_previews_image_format`.
+    """
     if image is None:
         return ""
     if max(image.size) > PREVIEW_SIDE:
         image = image.copy()
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    image.convert("RGB").save(buffer, kind.upper(), **({} if kind == "png" else {"quality": 85}))
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img class="{"aside" if aside else ""}" alt="{PREVIEW_ALT}" src="data:image/jpeg;base64,{data}">'
+    return f'<img class="{"aside" if aside else ""}" alt="{PREVIEW_ALT}" src="data:image/{kind};base64,{data}">'
 
 
 def progress_html(progress: Progress | None) -> str:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.components import Component
 
+from schema.settings import NOT_SHOWN, Settings
 from ui.components import open_dropdown
-from ui.events import Answer, on
+from ui.events import Answer, Event, on
+from ui.form import Form
 from ui.prompt_row import tool_button
+from ui.settings import CHECKPOINT as CHECKPOINT_KEY
+from ui.settings import changed_values
 from ui.tab import GenerationTab
 
 if TYPE_CHECKING:
@@ -43,9 +47,14 @@ class Quicksettings:
     status: gr.HTML
     problems: gr.HTML
     native: gr.State
+    form: Form[Settings]
 
-    def bind(self, page: gr.Blocks, tabs: Sequence[GenerationTab[Any]]) -> None:
-        """Binds choosing, refreshing and the page's first look; `tabs` take their size from the model."""
+    def bind(self, opened: Callable[..., Any], tabs: Sequence[GenerationTab[Any]]) -> None:
+        """Binds choosing, refreshing and the page's first look; `tabs` take their size from the model.
+
+        Args:
+            opened: Event of the page being open, with the values that the browser kept.
+        """
         sizes = [tab.form[name] for tab in tabs for name in ("width", "height")]
 
         async def follow(native: int, *shown: int) -> AsyncIterator[Answer]:
@@ -75,12 +84,36 @@ class Quicksettings:
         on(chosen.success, follow, inputs=[self.native, *sizes], outputs=outputs)
         read_again, lists = self.renewal(tabs)
         on(self.refresh.click, read_again, outputs=lists)
-        on(page.load, follow, inputs=[self.native, *sizes], outputs=outputs)
+        on(opened, follow, inputs=[self.native, *sizes], outputs=outputs)
+        self._bind_options(opened)
+
+    def _bind_options(self, opened: Callable[..., Any]) -> None:
+        """Each option of the bar is in force as soon as it is changed; a page just opened shows its value."""
+
+        def change(event: Event) -> None:
+            store = self.manager.settings
+            store.update(changed_values(self.form, event, store.settings), restricted=True)
+
+        def show() -> Answer:
+            now = self.manager.settings.settings
+            return self.form.updates({name: getattr(now, name) for name in self.form.components})
+
+        for component in self.form.components.values():
+            is_typed = isinstance(component, gr.Slider | gr.Textbox | gr.Number)
+            for name in ("release", "blur", "submit") if is_typed else ("input",):
+                if hasattr(component, name):
+                    on(getattr(component, name), change, inputs=self.form.inputs)
+        if self.form.components:
+            on(opened, show, outputs=self.form.outputs)
 
     def renew(self, tabs: Sequence[GenerationTab[Any]], *, read_again: bool = False) -> Answer:
         """The event answer with all live lists of the page, after looking through the folders (`read_again`)."""
-        titles = self.manager.refresh("checkpoints") if read_again else self.manager.choices("checkpoints")
-        answer: Answer = {self.checkpoint: gr.update(choices=titles), self.problems: self._problems_html()}
+        if read_again:
+            self.manager.refresh("checkpoints")
+        answer: Answer = {
+            self.checkpoint: gr.update(choices=checkpoint_entries(self.manager)),
+            self.problems: self._problems_html(),
+        }
         for tab in tabs:
             answer |= tab.form.lists(changed_only=not read_again)
         return answer
@@ -105,7 +138,7 @@ def build_quicksettings(manager: PipelineManager) -> Quicksettings:
     with gr.Row(elem_id="quicksettings", equal_height=True):
         gr.HTML('<div class="brand" aria-hidden="true">diffusers<b>webui</b></div>', padding=False, elem_id="brand")
         checkpoint = open_dropdown(
-            choices=manager.choices("checkpoints"),
+            choices=checkpoint_entries(manager),
             value=status.title or None,
             label=CHECKPOINT,
             elem_id="setting_sd_model_checkpoint",
@@ -113,6 +146,11 @@ def build_quicksettings(manager: PipelineManager) -> Quicksettings:
             scale=3,
         )
         refresh = tool_button(REFRESH, "refresh", "refresh_sd_model_checkpoint")
+        form = Form(Settings, "setting", manager.choices)
+        with gr.Row(elem_classes="quick-options"):
+            for name in dict.fromkeys(manager.settings.settings.quicksettings_list):
+                if name in Settings.model_fields.keys() - NOT_SHOWN - {CHECKPOINT_KEY}:
+                    form.render(name, value=getattr(manager.settings.settings, name), min_width=120)
         with gr.Column(min_width=160, scale=3, elem_classes="model-notes"):
             state = gr.HTML(status_html(status), elem_id="model_status", padding=False)
             problems = gr.HTML("", elem_id="model_problems", padding=False)
@@ -125,7 +163,14 @@ def build_quicksettings(manager: PipelineManager) -> Quicksettings:
         status=state,
         problems=problems,
         native=gr.State(UNTOUCHED),
+        form=form,
     )
+
+
+def checkpoint_entries(manager: PipelineManager) -> list[tuple[str, str]]:
+    """What the list shows and what it stands for: titles, without their folder where the settings say so."""
+    short = manager.settings.settings.sd_checkpoint_dropdown_use_short
+    return [(title.rpartition("/")[2] if short else title, title) for title in manager.choices("checkpoints")]
 
 
 def status_html(status: Any) -> str:
@@ -135,4 +180,5 @@ def status_html(status: Any) -> str:
     if status.loading:
         words = status.text or LOADING.format(title=status.title)
         return f'<span class="dot busy"></span><span role="status">{escape(words)}</span>'
-    return f'<span class="dot good"></span><span role="status">{escape(status.text or READY)}</span>'
+    facts = f' data-native="{status.native_size}"' + (' data-edit="1"' if status.is_edit else "")
+    return f'<span class="dot good"{facts}></span><span role="status">{escape(status.text or READY)}</span>'

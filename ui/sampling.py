@@ -12,6 +12,7 @@ from ui.events import Event, on
 from ui.form import Form
 from ui.prompt_row import tool_button
 
+RATIOS = "Sizes by ratio of the sides"
 SWAP, DICE, RECYCLE, EXTRA = "Swap width and height", "Random seed", "Reuse the seed of the selected picture", "Extra"
 DICE_SUB, RECYCLE_SUB = "Random variation seed", "Reuse the variation seed of the selected picture"
 
@@ -40,6 +41,7 @@ def build_size_and_batch(form: Form[Any]) -> None:
             form.render("width", "height")
         with gr.Column(scale=0, min_width=40, elem_classes="swap-column"):
             swap = tool_button(SWAP, "swap", f"{tab}_res_switch_btn")
+            tool_button(RATIOS, "ratio", f"{tab}_ratios", elem_classes="ratios")
         with gr.Column(scale=3, min_width=160):
             form.render("n_iter", "batch_size")
     pair = [form["width"], form["height"]]

@@ -6,7 +6,7 @@ import secrets
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -14,9 +14,10 @@ from gradio.utils import get_upload_folder
 from schema.errors import InvalidRequest
 from schema.results import GeneratedImage
 from ui.events import Answer, Event, on
-from ui.img2img import SourceTab
-from ui.output_panel import log_html, picture_source
+from ui.keep import changes
+from ui.output_panel import OutputPanel, log_html, picture_source
 from ui.png_info import PngInfo
+from ui.sources import SourceTab
 from ui.tab import NO_PICTURE, GenerationTab, picture_at
 from ui.transfer import sent_values, show_infotext
 
@@ -28,12 +29,20 @@ ARCHIVE_AGE_S = 3600
 NOTHING_FOUND = "This picture says nothing about how it was made, so there is nothing to send."
 
 
+class PanelTab(Protocol):
+    """A tab with results."""
+
+    @property
+    def panel(self) -> OutputPanel: ...
+
+
 def bind_paste(manager: PipelineManager, tab: GenerationTab[Any]) -> None:
     """Binds the paste button: the prompt box's text, or the last generation when the box is empty."""
 
     def paste(text: str) -> Answer:
         return show_infotext(manager, tab, text if text.strip() else manager.last_infotext())
 
+    changes(tab.row.paste, tab.form.prefix)
     on(tab.row.paste.click, paste, inputs=[tab.form["prompt"]], outputs=tab.outputs)
 
 
@@ -44,12 +53,11 @@ def bind_styles(manager: PipelineManager, tab: GenerationTab[Any]) -> None:
     def apply(prompt: str, negative_prompt: str, styles: list[str]) -> tuple[str, str, list[str]]:
         return (*manager.apply_styles(prompt, negative_prompt, styles or []), [])
 
+    changes(tab.row.apply_styles, tab.form.prefix)
     on(tab.row.apply_styles.click, apply, inputs=fields, outputs=fields)
 
 
-def bind_send(
-    manager: PipelineManager, tab: GenerationTab[Any], tabs: gr.Tabs, img2img: SourceTab, inpaint: SourceTab
-) -> None:
+def bind_send(manager: PipelineManager, tab: PanelTab, tabs: gr.Tabs, img2img: SourceTab, inpaint: SourceTab) -> None:
     """Binds the buttons under a tab's gallery."""
     picked = [tab.panel.pictures, tab.panel.selected]
     for button, target in ((tab.panel.send_img2img, img2img), (tab.panel.send_inpaint, inpaint)):
@@ -57,17 +65,19 @@ def bind_send(
         def send(pictures: list[GeneratedImage], selected: int, target: SourceTab = target) -> Answer:
             picture = picture_at(pictures, selected)
             settings = manager.settings.settings
-            values = manager.paste(picture.infotext, target.tab.form.model).values
+            has_record = bool(picture.infotext.strip())
+            values = manager.paste(picture.infotext, target.tab.form.model).values if has_record else {}
             sent = sent_values(values, seed=settings.send_seed)
             if settings.send_size:
                 sent |= {"width": picture.image.width, "height": picture.image.height}
             return {
                 **target.tab.show(sent),
-                target.source: source_value(target, picture_source(picture)),
+                **target.receive(picture_source(picture)),
                 tabs: gr.Tabs(selected=target.tab.form.prefix),
             }
 
-        on(button.click, send, inputs=picked, outputs=[*target.tab.outputs, target.source, tabs])
+        changes(button, target.tab.form.prefix)
+        on(button.click, send, inputs=picked, outputs=[*target.tab.outputs, *target.receivers, tabs])
     outputs = [tab.panel.log, tab.panel.download]
     on(tab.panel.save.click, lambda *at: _save(manager, tab, *at), inputs=picked, outputs=outputs)
     on(tab.panel.zip.click, lambda pictures: _zip(tab, pictures), inputs=picked[:1], outputs=outputs)
@@ -88,6 +98,7 @@ def bind_png_info(
             raise InvalidRequest(NOTHING_FOUND)
         return {**show_infotext(manager, txt2img, infotext), tabs: gr.Tabs(selected="txt2img")}
 
+    changes(info.send["txt2img"], "txt2img")
     on(info.send["txt2img"].click, to_txt2img, inputs=[info.infotext], outputs=[*txt2img.outputs, tabs])
     for target in (img2img, inpaint):
         name = target.tab.form.prefix
@@ -97,24 +108,18 @@ def bind_png_info(
             if not path:
                 raise InvalidRequest(NO_PICTURE)
             filled = show_infotext(manager, target.tab, infotext) if infotext else {}
-            return {**filled, target.source: source_value(target, path), tabs: gr.Tabs(selected=name)}
+            return {**filled, **target.receive(path), tabs: gr.Tabs(selected=name)}
 
+        changes(info.send[name], name)
         on(
             info.send[name].click,
             to_source,
             inputs={info.image, info.infotext},
-            outputs=[*target.tab.outputs, target.source, tabs],
+            outputs=[*target.tab.outputs, *target.receivers, tabs],
         )
 
 
-def source_value(target: SourceTab, picture: Any) -> Any:
-    """`picture` (a file or an image) as the target's component takes it."""
-    if isinstance(target.source, gr.ImageEditor):
-        return {"background": picture, "layers": [], "composite": picture}
-    return picture
-
-
-def _save(manager: PipelineManager, tab: GenerationTab[Any], pictures: list[GeneratedImage], selected: int) -> Answer:
+def _save(manager: PipelineManager, tab: PanelTab, pictures: list[GeneratedImage], selected: int) -> Answer:
     only_selected = manager.settings.settings.save_selected_only
     chosen = [picture_at(pictures, selected)] if only_selected else pictures
     saved = manager.save_copies(chosen)
@@ -122,7 +127,7 @@ def _save(manager: PipelineManager, tab: GenerationTab[Any], pictures: list[Gene
     return {tab.panel.log: log_html(words)}
 
 
-def _zip(tab: GenerationTab[Any], pictures: list[GeneratedImage]) -> Answer:
+def _zip(tab: PanelTab, pictures: list[GeneratedImage]) -> Answer:
     if not pictures:
         raise InvalidRequest(NO_PICTURE)
     archive = _archive_folder() / f"pictures-{secrets.token_hex(8)}.zip"

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from schema.fields import fields_of
-from schema.settings import Settings, cast_value
+from schema.fields import Field, fields_of
+from schema.settings import NOT_SHOWN, Settings, cast_value
 from ui.events import Answer, Event, on
 from ui.form import Form
+from ui.localization import languages
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 PREFIX = "setting"
+CHECKPOINT = "sd_model_checkpoint"
 APPLY, SEARCH, SEARCH_HINT = "Apply settings", "Search settings", "Search by label or key"
 UNCHANGED, CHANGED, ONE_CHANGED = "Nothing was changed.", "{count} settings were changed: {names}.", "Changed: {names}."
 PAGE_OPTIONS = (
@@ -27,11 +29,44 @@ PAGE_OPTIONS = (
     "keyedit_delimiters",
     "keyedit_move",
     "show_progress_in_title",
+    "img2img_editor_height",
+    "img2img_sketch_default_brush_color",
+    "img2img_inpaint_mask_brush_color",
+    "img2img_inpaint_sketch_default_brush_color",
+    "canvas_hotkey_zoom",
+    "canvas_hotkey_adjust",
+    "canvas_hotkey_shrink_brush",
+    "canvas_hotkey_grow_brush",
+    "canvas_hotkey_move",
+    "canvas_hotkey_fullscreen",
+    "canvas_hotkey_reset",
+    "canvas_show_tooltip",
+    "canvas_disabled_functions",
+    "canvas_blur_prompt",
+    "compact_prompt_box",
+    "dimensions_and_batch_together",
+    "disable_token_counters",
+    "do_not_show_images",
+    "gallery_height",
+    "hires_fix_show_prompts",
+    "hires_fix_show_sampler",
+    "js_live_preview_in_modal_lightbox",
+    "js_modal_lightbox",
+    "js_modal_lightbox_initially_zoomed",
+    "keyedit_delimiters_whitespace",
+    "notification_audio",
+    "notification_volume",
+    "prevent_screen_sleep_during_generation",
+    "sd_webui_modal_lightbox_icon_opacity",
+    "sd_webui_modal_lightbox_toolbar_opacity",
+    "show_progressbar",
 )
-"""Options that the page's script reads."""
+"""Options that the page's scripts read."""
 
-QUICK = frozenset({"sd_model_checkpoint"})
-"""Options that have their control above the tabs."""
+AFTER_RESTART = frozenset({"quicksettings_list", "ui_tab_order", "hidden_tabs", "sd_checkpoint_dropdown_use_short"})
+"""Options that shape the page when it is built."""
+
+NEEDS_RESTART = "Acts after the program was started again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +105,29 @@ def build_page_options(manager: PipelineManager) -> gr.HTML:
     return gr.HTML(page_options_html(manager.settings.settings), elem_id="page_options", visible="hidden")
 
 
-def build_settings(manager: PipelineManager, options: gr.HTML, tabs: Iterable[str]) -> SettingsTab:
+def build_settings(
+    manager: PipelineManager,
+    options: gr.HTML,
+    tabs: Iterable[str],
+    pages: Mapping[str, Callable[[], object]] | None = None,
+) -> SettingsTab:
     """Lays the tab out in the current context and binds Apply.
 
     Args:
         options: What `build_page_options` made.
         tabs: Names of the page's tabs, for the options that choose among them.
+        pages: Title to layout of the pages that hold no options; they come last.
     """
-    own_lists = {"tabs": list(tabs), "setting_keys": [field.name for field in fields_of(Settings)]}
+    pages = pages or {}
+    own_lists = {
+        "tabs": list(tabs),
+        "setting_keys": [field.name for field in fields_of(Settings) if field.name not in NOT_SHOWN],
+        "localizations": languages(manager.paths.localizations),
+    }
     form = Form(Settings, PREFIX, lambda name: own_lists.get(name) or manager.choices(name))
+    without = NOT_SHOWN | quick_options(manager.settings.settings)
     fields = [
-        field for name in form.names if (field := form.field(name)).control.kind != "hidden" and name not in QUICK
+        field for name in form.names if (field := form.field(name)).control.kind != "hidden" and name not in without
     ]
     sections = [(section, list(group)) for section, group in groupby(fields, lambda field: field.control.section or "")]
     with gr.Row(elem_id="settings_bar", elem_classes="settings-bar", equal_height=True):
@@ -90,13 +137,16 @@ def build_settings(manager: PipelineManager, options: gr.HTML, tabs: Iterable[st
         apply = gr.Button(APPLY, variant="primary", elem_id="settings_submit", scale=1, min_width=140, size="md")
     said = gr.HTML("", elem_id="settings_result", elem_classes="run-log", padding=False)
     with gr.Row(elem_classes="settings-body", equal_height=False):
-        gr.HTML(sections_html([name for name, _ in sections]), elem_id="settings_sections", padding=False)
+        gr.HTML(sections_html([*(name for name, _ in sections), *pages]), elem_id="settings_sections", padding=False)
         with gr.Column(elem_id="settings_pages", elem_classes="sheet", min_width=280):
             for number, (section, group) in enumerate(sections):
                 with gr.Column(elem_id=f"settings_page_{number}", elem_classes="settings-page", min_width=0):
                     gr.HTML(f"<h3>{section}</h3>", padding=False)
                     for field in group:
-                        form.render(field.name, value=getattr(manager.settings.settings, field.name))
+                        form.render(field.name, **_shown_as(field, manager.settings.settings))
+            for number, lay_out in enumerate(pages.values(), len(sections)):
+                with gr.Column(elem_id=f"settings_page_{number}", elem_classes="settings-page", min_width=0):
+                    lay_out()
 
     def change(event: Event) -> Answer:
         before = manager.settings.settings
@@ -106,6 +156,16 @@ def build_settings(manager: PipelineManager, options: gr.HTML, tabs: Iterable[st
 
     on(apply.click, change, inputs=form.inputs, outputs=[said, options])
     return SettingsTab(manager=manager, form=form, options_html=options, shown=gr.State(manager.settings.settings))
+
+
+def quick_options(settings: Settings) -> frozenset[str]:
+    """Options that have their control above the tabs, and so none on the Settings page."""
+    return frozenset({CHECKPOINT, *settings.quicksettings_list})
+
+
+def _shown_as(field: Field, settings: Settings) -> dict[str, Any]:
+    info = " ".join(filter(None, (field.control.info, NEEDS_RESTART if field.name in AFTER_RESTART else None)))
+    return {"value": getattr(settings, field.name), "info": info or None}
 
 
 def changed_values(form: Form[Settings], event: Event, before: Settings) -> dict[str, Any]:

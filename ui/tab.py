@@ -22,6 +22,7 @@ from ui.output_panel import OutputPanel
 from ui.overrides import override_settings
 from ui.prompt_row import PromptRow
 from ui.sampling import EXTRA_FIELDS, SeedRow, needs_extra, seed_values
+from ui.scripts import ScriptArea
 
 R = TypeVar("R", bound=GenerationRequest)
 
@@ -39,16 +40,17 @@ class GenerationTab(Generic[R]):
     seed_row: SeedRow
     refiner: gr.Checkbox
     overrides: gr.Dropdown
+    scripts: ScriptArea
 
     @property
     def inputs(self) -> set[Component]:
         """Everything `request` reads."""
-        return {*self.form.inputs, self.refiner, self.seed_row.extra, self.overrides}
+        return {*self.form.inputs, self.refiner, self.seed_row.extra, self.overrides, *self.scripts.inputs}
 
     @property
     def outputs(self) -> list[Component]:
         """Everything `show` may change."""
-        return [*self.form.outputs, self.refiner, self.seed_row.extra, self.overrides]
+        return [*self.form.outputs, self.refiner, self.seed_row.extra, self.overrides, *self.scripts.outputs]
 
     def request(self, event: Event, **extra: Any) -> R:
         """The request of an event; `extra` sets what has no field of its own, such as pictures.
@@ -58,6 +60,7 @@ class GenerationTab(Generic[R]):
         """
         switched = refiner_values(event, self.refiner) | seed_values(event, self.seed_row)
         chips = override_settings(event[self.overrides])
+        switched |= self.scripts.values(event)
         try:
             return self.form.read(event, **switched, override_settings=chips, **extra)
         except ValidationError as error:

@@ -31,7 +31,8 @@ def show_infotext(manager: PipelineManager, tab: GenerationTab[Any], infotext: s
     pasted = manager.paste(infotext, tab.form.model)
     if pasted.notes:
         gr.Info("\n".join(pasted.notes), title="", duration=8)
-    return tab.show(pasted.values) | tab.show_overrides(override_chips(pasted.overrides))
+    shown = tab.show(pasted.values) | tab.show_overrides(override_chips(pasted.overrides))
+    return shown | tab.scripts.show(infotext)
 
 
 def sent_values(infotext_values: Mapping[str, Any], *, seed: bool) -> dict[str, Any]:

@@ -73,11 +73,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     is_fake = os.environ.get("WEBUI_TEST_ENGINE") == "fake"
     if not is_fake and not any((ROOT / "models" / "Stable-diffusion").glob("*/model_index.json")):
         _make_toy_model(data)
+    _make_toy_upscaler(data)
     log = data / "program.log"
     with log.open("w") as output:
         process = subprocess.Popen(fake if is_fake else real, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
     try:
-        _wait(f"http://127.0.0.1:{port}/", process, log)
+        wait_for_answer(f"http://127.0.0.1:{port}/", process, log)
         yield Site(url=f"http://127.0.0.1:{port}", data=data)
     finally:
         process.terminate()
@@ -135,6 +136,20 @@ def _make_toy_model(data: Path) -> None:
     save_folder(tiny_model(), folder)
 
 
+def _make_toy_upscaler(data: Path) -> None:
+    """Writes a small ESRGAN with random weights that doubles pictures."""
+    import torch
+
+    from preprocessors.torchvision_ops import ensure_torchvision
+
+    ensure_torchvision()
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    folder = data / "models" / "ESRGAN"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(ESRGAN(num_filters=8, num_blocks=1, scale=2).state_dict(), folder / "toy-2x.pth")
+
+
 def _chromium() -> str | None:
     named = os.environ.get("WEBUI_CHROMIUM")
     return named or next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
@@ -144,7 +159,8 @@ def _is_strange(url: str, site: Site) -> bool:
     return not url.startswith((site.url, "data:", "blob:", "about:"))
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Returns once `url` answers; fails with the end of the log when the program ends before."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the program ended:\n{log.read_text()[-4000:]}"

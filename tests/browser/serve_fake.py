@@ -8,13 +8,13 @@ from fastapi import FastAPI
 
 from schema.store import SettingsStore
 from tests.contract.fake_manager import FakeManager
-from ui.app import build_ui, mount_page
+from ui.app import mount_page
 
 
 def build(folder: Path, step_s: float = 0.05) -> tuple[FastAPI, FakeManager]:
     manager = FakeManager(folder / "outputs", settings=SettingsStore(folder / "config.json"), step_s=step_s)
     app = FastAPI()
-    mount_page(app, build_ui(manager), allowed_paths=[str(folder / "outputs")])
+    mount_page(app, manager, allowed_paths=[str(folder / "outputs")])
     return app, manager
 
 

@@ -57,7 +57,8 @@ def finish(page: Page, *, tab: str = "txt2img") -> None:
 
 def open_tab(page: Page, name: str) -> None:
     """Chooses a tab, from the overflow menu where the screen is narrow."""
-    tab = page.get_by_role("tab", name=name, exact=True)
+    # Sub-tabs may have the name of a tab.
+    tab = page.get_by_role("tab", name=name, exact=True).and_(page.locator('[id^="tab_"]'))
     if not tab.is_visible():
         page.locator("#tabs .overflow-menu > button").first.click()
         page.locator("#tabs .overflow-dropdown button", has_text=name).click()

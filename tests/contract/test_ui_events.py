@@ -10,11 +10,11 @@ import pytest
 from fastapi import FastAPI
 
 from schema.fields import fields_of
-from schema.settings import Settings
+from schema.settings import NOT_SHOWN, Settings
 from schema.store import SettingsStore
 from tests.contract.fake_manager import FakeManager
 from tests.contract.ui_client import PageClient, served
-from ui.app import build_ui, mount_page
+from ui.app import mount_page
 from ui.img2img import build_img2img
 from ui.inpaint import build_inpaint
 from ui.txt2img import build_txt2img
@@ -42,8 +42,14 @@ A1111_ELEMENTS = [
     "txt2img_hr",
     "txt2img_hr_upscaler",
     "txt2img_styles",
+    "mode_img2img",
     "img2img_image",
+    "img2img_sketch",
     "img2maskimg",
+    "inpaint_sketch",
+    "img_inpaint_base",
+    "img_inpaint_mask",
+    "img2img_batch_input_dir",
     "html_info_txt2img",
     "pnginfo_image",
     "pnginfo_generation_info",
@@ -58,7 +64,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, FakeMa
     folder = tmp_path_factory.mktemp("page")
     manager = FakeManager(folder / "outputs", settings=SettingsStore(folder / "config.json"), step_s=0.0)
     app = FastAPI()
-    mount_page(app, build_ui(manager), allowed_paths=[str(folder / "outputs")])
+    mount_page(app, manager, allowed_paths=[str(folder / "outputs")])
     with served(app) as url:
         yield url, manager
 
@@ -93,8 +99,8 @@ def test_every_declared_field_is_on_its_tab(page: tuple[str, FakeManager]) -> No
         txt2img, img2img, inpaint = (build(page[1], browser) for build in (build_txt2img, build_img2img, build_inpaint))
     assert txt2img.form.unrendered == set()
     assert inpaint.tab.form.unrendered == set()
-    only_with_mask = {name for name in img2img.tab.form.names if "mask" in name or "inpaint" in name}
-    assert img2img.tab.form.unrendered == only_with_mask
+    soft = {name for name in img2img.tab.form.names if name.startswith("soft_inpainting.")}
+    assert img2img.tab.form.unrendered == soft
 
 
 def test_variation_and_refiner_count_only_while_their_groups_are_open(
@@ -166,8 +172,9 @@ def test_settings_are_applied_and_kept(page: tuple[str, FakeManager], client: Pa
 
 def test_every_setting_that_is_not_hidden_is_on_the_page(client: PageClient) -> None:
     shown = {props.get("elem_id") for props in client.props.values()}
-    visible = [field for field in fields_of(Settings) if field.control.kind != "hidden"]
+    visible = [f for f in fields_of(Settings) if f.control.kind != "hidden" and f.name not in NOT_SHOWN]
     assert {f"setting_{field.name}" for field in visible} <= shown
+    assert not {f"setting_{name}" for name in NOT_SHOWN} & shown
 
 
 def test_apply_without_a_change_changes_nothing(page: tuple[str, FakeManager], client: PageClient) -> None:

@@ -53,8 +53,15 @@ class PageClient:
     def fire(self, elem_id: str, event: str = "click", **values: Any) -> list[dict[str, Any]]:
         """Runs the event and what follows from its states; every answer as `{elem_id: value}`."""
         target = self.id_of(elem_id)
-        dependency = next(d for d in self.config["dependencies"] if [target, event] in d["targets"])
+        asked = [d for d in self.config["dependencies"] if d["backend_fn"]]
+        dependency = next(d for d in asked if [target, event] in d["targets"])
         return self._run(dependency, target, values)
+
+    def upload(self, name: str, data: bytes) -> dict[str, Any]:
+        """Sends a file to the server, as a picture field does; the field's value."""
+        answer = self.http.post("/gradio_api/upload", files={"files": (name, data)})
+        path = answer.raise_for_status().json()[0]
+        return {"path": path, "url": f"/gradio_api/file={path}", "meta": {"_type": "gradio.FileData"}}
 
     def _run(self, dependency: dict[str, Any], target: int, values: dict[str, Any]) -> list[dict[str, Any]]:
         data = [values.get(self._name(number), self.props[number].get("value")) for number in dependency["inputs"]]

@@ -1,6 +1,7 @@
 // Keyboard habits, page title, tooltips and theme. Everything finds its element by elem_id or class; no value goes
 // through here to the server except by clicking a button or typing into a field.
 (() => {
+  const webui = (window.webui ??= {});
   const TITLE = document.title;
   const THEME_KEY = "diffusers-webui-theme";
 
@@ -57,7 +58,7 @@
 
   const overlayOpen = () =>
     document.fullscreenElement !== null ||
-    document.querySelector('[role="combobox"][aria-expanded="true"], details[open] > dl, .gallery-container.fullscreen') !==
+    document.querySelector('[role="combobox"][aria-expanded="true"], details[open] > dl, .gallery-container.fullscreen, dialog[open], .webui-menu') !==
       null;
 
   const isPrompt = (element) => element instanceof HTMLTextAreaElement && element.closest(".prompt-box") !== null;
@@ -103,7 +104,9 @@
   };
 
   const wordAt = (text, position) => {
-    const stops = (options().keyedit_delimiters ?? ".,\\/!?%^*;:{}=`~() ") + "\n\t\r";
+    const blanks = { Tab: "\t", "Carriage Return": "\r", "Line Feed": "\n" };
+    const chosen = (options().keyedit_delimiters_whitespace ?? Object.keys(blanks)).map((name) => blanks[name]).join("");
+    const stops = (options().keyedit_delimiters ?? ".,\\/!?%^*;:{}=`~() ") + chosen;
     let [start, end] = [position, position];
     while (start > 0 && !stops.includes(text[start - 1])) start--;
     while (end < text.length && !stops.includes(text[end])) end++;
@@ -132,6 +135,7 @@
     const bar = document.querySelector('.progress [data-active="1"]');
     const wanted = options().show_progress_in_title !== false;
     const eta = bar?.dataset.eta ? ` ${bar.dataset.eta}` : "";
+    webui.habits?.follow(bar);
     document.title = bar && wanted ? `[${bar.dataset.percent}%${eta}] ${TITLE}` : TITLE;
     for (const button of document.querySelectorAll("button.tool:not([title])")) button.title = button.textContent.trim();
   };
@@ -190,6 +194,8 @@
     const button = event.target.closest?.(".sections button");
     if (button) showSettings(Number(button.dataset.page));
   });
+
+  webui.page = { options, activeTab, shown, overlayOpen };
 
   const remembered = localStorage.getItem(THEME_KEY);
   if (remembered && !new URLSearchParams(location.search).has("__theme")) {
