@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from schema.settings import Settings
+from ui.control_tools import bind_control_page
 from ui.defaults import TITLE as DEFAULTS
 from ui.defaults import DefaultsPage, apply_defaults, build_defaults_page
 from ui.downloads import build_downloads
@@ -23,10 +25,12 @@ from ui.keep import bind_lists, find_kept
 from ui.localization import HEAD, serve_words
 from ui.merger import build_merger
 from ui.png_info import bind_reading, build_png_info
+from ui.pose_editor import bind_pose_editor
 from ui.quicksettings import build_quicksettings
 from ui.send import bind_paste, bind_png_info, bind_send, bind_styles
 from ui.settings import build_page_options, build_settings
 from ui.sources import bind_copies
+from ui.tab import GenerationTab
 from ui.theme import build_theme
 from ui.train import build_train
 from ui.txt2img import build_txt2img
@@ -79,7 +83,7 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
                 settings = build_settings(manager, options, TABS, pages)
         kept = find_kept(
             arrange_tabs(tabs, manager.settings.settings),
-            [*(tab.form for tab in page_tabs), extras.form],
+            [*(form for tab in page_tabs for form in tab.forms), extras.form],
             without=["tab_settings"],
         )
         defaults = apply_defaults(manager, kept)
@@ -101,9 +105,7 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
         watched = [tab.runner.watched for tab in (*page_tabs, extras)]
         seen = on(page.load, opened, inputs=[browser], outputs=[browser, *lists, *watched, keeping.lists])
         bind_lists(keeping, seen)
-        for tab in page_tabs:
-            bind_paste(manager, tab)
-            bind_styles(manager, tab)
+        bind_tabs(page, manager, page_tabs)
         for tab in (*page_tabs, extras):
             bind_send(manager, tab, tabs, img2img, inpaint)
         bind_send_to_extras(extras, tabs, [tab.panel for tab in (*page_tabs, extras)], png_info)
@@ -113,6 +115,16 @@ def build_ui(manager: PipelineManager) -> gr.Blocks:
         build_habits(page, manager, page_tabs, [extras.panel])
     page.queue(default_concurrency_limit=None)
     return page
+
+
+def bind_tabs(page: gr.Blocks, manager: PipelineManager, tabs: Sequence[GenerationTab[Any]]) -> None:
+    """Binds what each generation tab does by itself, and the ControlNet groups of all of them."""
+    for tab in tabs:
+        bind_paste(manager, tab)
+        bind_styles(manager, tab)
+    groups = [tab.control for tab in tabs]
+    bind_control_page(page, manager, groups)
+    bind_pose_editor(page, manager, groups)
 
 
 def arrange_tabs(tabs: gr.Tabs, settings: Settings) -> gr.Tabs:

@@ -19,7 +19,7 @@ from PIL import Image
 from pipelines.control.service import DetectedMap, Parameter
 from schema.control_presets import FIELDS, FILE, ControlPresets
 from schema.errors import InvalidRequest, UnknownName, WebuiError
-from ui.controlnet_units import IDS, ControlUnits, Source, Unit
+from ui.controlnet_units import IDS, SLIDERS, ControlUnits, Source, Unit
 from ui.downloads import POLL_S, Fetch, progress_words, size_words
 from ui.errors import toast
 from ui.events import Answer, Event, on
@@ -55,9 +55,8 @@ WORDS = {
 }
 """What assets/controlnet.js says."""
 
-SLIDERS = ("processor_res", "threshold_a", "threshold_b")
 SETTLED = ("module", "model", *SLIDERS, "control_mode", "union_control_type")
-"""Fields whose presentation follows type, preprocessor and model; `webui.controlnet` answers in this order, then the note."""
+"""Fields whose presentation follows type, preprocessor and model; `webui.controlnet` answers for them and the note."""
 
 
 def bind_control(
@@ -255,10 +254,11 @@ def _bind_presets(
 ) -> None:
     names = [group.presets.name for group in groups]
     # What the browser sends along: the open unit's number, or its values.
-    sent = gr.Textbox(visible=False)
+    sent = gr.Textbox(visible=False, elem_id="controlnet_preset_sent")
 
     def listed(name: str | None = None) -> Answer:
-        return {each: gr.update(choices=presets.names, **({"value": name} if name else {})) for each in names}
+        known = presets.names
+        return {each: gr.update(choices=known, value=name) if name else gr.update(choices=known) for each in names}
 
     on(page.load, lambda: listed(), inputs=None, outputs=names)
     for group in groups:
@@ -316,7 +316,7 @@ def _bind_fetching(manager: PipelineManager, group: ControlUnits, lists: gr.Text
     # The button that people press stands in a unit's note, which the browser writes.
     with gr.Row(elem_classes="control-buttons"):
         get = gr.Button("fetch", elem_id=f"{group.tab}_controlnet_fetch")
-    wanted = gr.Textbox(visible=False)
+    wanted = gr.Textbox(visible=False, elem_id=f"{group.tab}_controlnet_wanted")
 
     async def fetch(label: str) -> AsyncIterator[Answer]:
         try:
@@ -363,4 +363,3 @@ def start(work: Callable[[Callable[[int, int], None], threading.Event], Any], la
 
     threading.Thread(target=run, name=f"download {label}", daemon=True).start()
     return one
-

@@ -11,6 +11,7 @@ from gradio.components import Component
 from PIL import Image
 from pydantic import ValidationError
 
+from pipelines.control.service import Parameter
 from pipelines.img2img_batch import batch_files
 from schema.controlnet import NO_MODEL, ControlNetUnit, InputMode
 from schema.errors import InvalidRequest, UnknownName
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 TITLE, UNIT = "ControlNet", "ControlNet Unit {number}"
 OF_UNIT = "ControlNet unit {number}: {sentence}"
-IMAGE, REGION = "Control picture: paint on it to mask, or to draw the control", "Effective Region Mask: white is acted on"
+IMAGE, REGION = (
+    "Control picture: paint on it to mask, or to draw the control",
+    "Effective Region Mask: white is acted on",
+)
 INPUT_MODES = (("Single Image", "simple"), ("Batch", "batch"), ("Multi-Inputs", "merge"))
 INDEPENDENT = "Upload independent control image"
 BATCH_FOLDER, MERGE_FILES = "Input Directory", "Pictures for Multi-Inputs"
@@ -60,6 +64,9 @@ IDS: Mapping[str, str] = {
     "loopback": "controlnet_loopback_checkbox",
 }
 """Declared field → `elem_id` after the unit's prefix, as in the extension where that has the control."""
+
+SLIDERS = ("processor_res", "threshold_a", "threshold_b")
+"""Fields whose label, range and use depend on the preprocessor."""
 
 Source = Callable[[Event], Image.Image]
 """The picture that a tab starts from."""
@@ -160,12 +167,14 @@ class Unit:
         Lists are widened to all entries, so that a name outside the chosen type's is shown too.
         """
         given = unit.model_dump(mode="json", include=set(self.form.components) & unit.model_fields_set)
-        answer = self.form.updates({name: value for name, value in given.items() if name not in ("module", "model")})
+        special = {"module", "model", *SLIDERS}
+        answer = self.form.updates({name: value for name, value in given.items() if name not in special})
         answer[self.form["control_type"]] = unit.control_type
         control = manager.control
         if "module" in given:
-            label = _label(manager, unit.module)
+            label, sliders = _label(manager, unit.module), _sliders(manager, unit.module)
             answer[self.form["module"]] = gr.update(value=label, choices=control.module_labels())
+            answer |= {self.form[name]: _slider(sliders[name], given.get(name)) for name in SLIDERS}
         if "model" in given:
             names = control.model_choices()
             answer[self.form["model"]] = gr.update(value=_listed(unit.model, names), choices=names)
@@ -304,7 +313,9 @@ def _build_unit(form: Form[ControlNetUnit], request: type[GenerationRequest], nu
         )
     with gr.Column(elem_classes="control-input", min_width=0):
         choices: list[Any] = list(INPUT_MODES)
-        input_mode = gr.Radio(choices, value="simple", show_label=False, elem_id=element("input_mode"))
+        input_mode = gr.Radio(
+            choices, value="simple", label="Input mode", show_label=False, elem_id=element("input_mode")
+        )
         with gr.Column(elem_classes="control-batch", min_width=0):
             batch_folder = gr.Textbox(label=BATCH_FOLDER, elem_id=element("batch_image_dir"))
             field("loopback")
@@ -327,16 +338,19 @@ def _build_unit(form: Form[ControlNetUnit], request: type[GenerationRequest], nu
     with gr.Row(elem_classes="control-models", equal_height=False):
         field("module", scale=3, min_width=160)
         run = tool_button(RUN, "run", element("controlnet_trigger_preprocessor"), elem_classes="needs-canvas")
-        field("model", scale=3, min_width=160)
+        field("model", scale=4, min_width=180)
         refresh = tool_button(REFRESH, "refresh", element("controlnet_refresh_models"))
     note = gr.HTML("", elem_id=element("note"), elem_classes="control-note", padding=False)
     field("union_control_type", visible=False)
+    field("weight")
     with gr.Row():
-        for name in ("weight", "guidance_start", "guidance_end"):
-            field(name, min_width=140)
+        for name in ("guidance_start", "guidance_end"):
+            field(name, min_width=180)
     with gr.Row(elem_classes="control-sliders"):
-        for name in ("processor_res", "threshold_a", "threshold_b"):
-            field(name, min_width=140, visible=False)
+        for name in SLIDERS:
+            # -1 (as the preprocessor has it) is no value of a slider; a preprocessor that has one sets it when chosen.
+            least, _most = form.field(name).control.shown or (0, 0)
+            field(name, min_width=140, visible=False, value=least)
     field("control_mode")
     field("resize_mode")
     if has_hires:
@@ -359,6 +373,29 @@ def _build_unit(form: Form[ControlNetUnit], request: type[GenerationRequest], nu
     )
 
 
+def _sliders(manager: PipelineManager, name: str) -> dict[str, Parameter | None]:
+    """What a preprocessor makes of the three sliders; nothing of it is known for one that is not there."""
+    try:
+        entry = manager.control.preprocessor(name)
+    except UnknownName:
+        return dict.fromkeys(SLIDERS)
+    return dict(zip(SLIDERS, (entry.resolution, entry.slider(1), entry.slider(2)), strict=True))
+
+
+def _slider(parameter: Parameter | None, value: float | None) -> Any:
+    """The update that shows a slider as a preprocessor has it, or hides it; the bounds rule holds for its value."""
+    if parameter is None:
+        return gr.update(visible=False)
+    return gr.update(
+        value=parameter.settled(value),
+        visible=True,
+        label=parameter.label,
+        minimum=parameter.minimum,
+        maximum=parameter.maximum,
+        step=parameter.step,
+    )
+
+
 def _label(manager: PipelineManager, name: str) -> str:
     """What the page calls a preprocessor; a name that is not known stays, and Generate says so."""
     try:
@@ -371,4 +408,3 @@ def _listed(name: str, names: Sequence[str]) -> str:
     """The entry of a model list that `name` means, with or without its hash."""
     stem = name.partition(" [")[0].casefold()
     return next((each for each in names if each.partition(" [")[0].casefold() == stem), name or NO_MODEL)
-

@@ -19,7 +19,7 @@ from fastapi.responses import FileResponse, Response
 from schema.errors import ImageError, InvalidRequest
 from schema.results import GeneratedImage
 from ui.events import Answer, on
-from ui.output_panel import OutputPanel
+from ui.output_panel import EMPTY, OutputPanel
 from ui.png_info import NO_INFOTEXT, read_picture
 from ui.styles import build_style_editor
 from ui.tab import GenerationTab, picture_at
@@ -36,6 +36,7 @@ TOO_LONG = "The file has {size} bytes; generation data of at most {limit} bytes 
 NOT_TEXT = "The file is neither a picture nor a text."
 OPENED, FOLDER_IS = "Opened {path}.", "The pictures are in this folder of the server:"
 COPY = "Copy"
+EMPTY_EXTRAS = "Results appear here. Drop a picture, choose an upscaler and press Generate."
 RATIOS = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16", "21:9")
 WORDS = {
     "forever": "Generate forever",
@@ -53,6 +54,7 @@ WORDS = {
     "close": "Close",
     "live": "Live preview",
     "styles": "Edit styles",
+    "styles_list": "Styles",
 }
 """What the page's scripts say."""
 
@@ -66,7 +68,8 @@ def build_habits(
         panels: Results besides those of `tabs`.
     """
     build_style_editor(manager, tabs)
-    spec = json.dumps({"words": WORDS, "ratios": RATIOS, "sound": SOUND_ROUTE}, ensure_ascii=False)
+    empty = {tab.form.prefix: EMPTY for tab in tabs} | {panel.tab: EMPTY_EXTRAS for panel in panels}
+    spec = json.dumps({"words": WORDS, "ratios": RATIOS, "sound": SOUND_ROUTE, "empty": empty}, ensure_ascii=False)
     on(page.load, None, js=f"() => webui.habits.opened({spec})")
     for tab in tabs:
         bind_drop(manager, tab)

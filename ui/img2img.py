@@ -9,6 +9,7 @@ import gradio as gr
 from pipelines.jobs import Job
 from schema.requests import Img2ImgRequest
 from ui.canvas import Drawing
+from ui.control_tools import bind_control
 from ui.events import Event
 from ui.file_batch import FileBatchRow, build_file_batch
 from ui.form import Form
@@ -55,6 +56,7 @@ def build_img2img(manager: PipelineManager, browser: gr.BrowserState) -> SourceT
     )
     (modes, files), resize = parts[0], sizes[0]
     bind_resize(form, resize, modes)
+    bind_control(tab.control, form, lambda event: (modes.drawing(event) or Drawing()).picture(), modes.inputs)
 
     def read(event: Event) -> Img2ImgRequest:
         drawing: Drawing = modes.drawing(event) or Drawing()

@@ -10,6 +10,7 @@ from pipelines.masks import sketch_mask, sketch_picture
 from schema.requests import Img2ImgRequest
 from ui.canvas import Drawing, picture_editor
 from ui.components import open_slider
+from ui.control_tools import bind_control
 from ui.events import Event
 from ui.file_batch import render_mask_fields
 from ui.form import Form
@@ -62,6 +63,7 @@ def build_inpaint(manager: PipelineManager, browser: gr.BrowserState) -> SourceT
     )
     (modes, mask_upload, transparency), resize = parts[0], sizes[0]
     bind_resize(form, resize, modes)
+    bind_control(tab.control, form, lambda event: (modes.drawing(event) or Drawing()).picture(), modes.inputs)
 
     def read(event: Event) -> Img2ImgRequest:
         drawing: Drawing = modes.drawing(event) or Drawing()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import gradio as gr
@@ -27,10 +26,6 @@ NOT_KEPT = "not-kept"
 
 CHANGES = "changes-"
 """Beginning of the class of a button that is about to change the values of the tab named after it."""
-
-SHARING = 6
-"""Controls whose changes are one event: Gradio keeps each event in the page, and looks at all of an event's controls
-whenever one of them changes."""
 
 WORDS = {
     "changed": "{tab} was changed.",
@@ -143,7 +138,8 @@ class Keeping:
     def bind(self, page: gr.Blocks) -> Any:
         """Binds keeping and giving back; what comes back is the dependency that has given everything back.
 
-        A tab has an event that reads all values, one that writes some, and a few that say that something changed.
+        A tab has two events: one reads all values, one writes some. There is none for the change of a control: when
+        a page opens, Gradio compares each control with each event of each control, and that would double its time.
         """
         controls = [kept for group in self.groups.values() for kept in group]
         outputs = [*(kept.component for kept in controls), *self.layout]
@@ -153,9 +149,6 @@ class Keeping:
                 components = [kept.component for kept in group]
                 read = gr.Button("read", elem_id=f"keep_read_{name}")
                 write = gr.Button("write", elem_id=f"keep_write_{name}")
-                for start in range(0, len(components), SHARING):
-                    triggers = [component.change for component in components[start : start + SHARING]]  # type: ignore
-                    on(partial(gr.on, triggers), None, js=f"() => webui.keep.touched({json.dumps(name)})")
                 on(read.click, None, inputs=components, js=f"(...all) => webui.keep.taken({json.dumps(name)}, all)")
                 on(write.click, None, outputs=components, js=f"() => webui.keep.given({json.dumps(name)})")
         return restored

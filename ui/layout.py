@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import gradio as gr
 
 from schema.requests import GenerationRequest
+from ui.controlnet_units import build_control_units
 from ui.form import Form
 from ui.handlers import Runner, Watched
 from ui.hires import build_refiner
@@ -59,6 +60,7 @@ def build_generation_tab(
                 form.render("cfg_scale", min_width=150)
                 strength()
             seed_row = build_seed(form)
+            control = build_control_units(form, manager)
             overrides = build_overrides(form.prefix)
             scripts = build_scripts(form.prefix, manager)
         with gr.Column(scale=6, min_width=340):
@@ -74,6 +76,7 @@ def build_generation_tab(
         refiner=refiner,
         overrides=overrides,
         scripts=scripts,
+        control=control,
     )
     tab.bind_gallery()
     return tab

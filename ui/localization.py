@@ -23,6 +23,8 @@ ENGLISH = "None"
 NAMES = {"zh-CN": "简体中文 (zh-CN)"}
 """How a shipped language is listed; the key names its file."""
 
+ENGLISH_NAME = "English"
+
 ROUTE = "/page-words.js"
 HEAD = f'<script src=".{ROUTE}"></script>'
 
@@ -49,6 +51,12 @@ def languages(folders: Sequence[Path]) -> list[str]:
     """What the setting `localization` may be: English, the shipped languages, and A1111's files in `folders`."""
     found = {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.json")}
     return [ENGLISH, *NAMES, *sorted(found - NAMES.keys())]
+
+
+def listed(names: Sequence[str]) -> list[tuple[str, str]]:
+    """`(what is shown, value)` for each of `languages`."""
+    own = {ENGLISH: ENGLISH_NAME, **NAMES}
+    return [(own.get(name, name), name) for name in names]
 
 
 def words(language: str, folders: Sequence[Path]) -> Words:
@@ -79,7 +87,6 @@ def words(language: str, folders: Sequence[Path]) -> Words:
 def script(found: Words) -> str:
     """What runs in the page's head."""
     said = json.dumps({"language": found.language, "texts": found.texts}, ensure_ascii=False)
-    # "</script>" in a text must not end the element it stands in.
     return f"window.webui = window.webui || {{}}; window.webui.words = {said};\n" + SCRIPT.read_text(encoding="utf-8")
 
 

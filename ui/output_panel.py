@@ -19,7 +19,7 @@ from ui.prompt_row import tool_button
 SAVE, ZIP, REUSE_SEED = "Save a copy", "Save all as Zip", "Reuse seed"
 VIEWER, FOLDER = "Full page viewer", "Open the folder of the picture"
 SEND_IMG2IMG, SEND_INPAINT, SEND_EXTRAS = "Send to img2img", "Send to inpaint", "Send to Extras"
-EMPTY = "Your pictures appear here. Write a prompt and press Ctrl+Enter."
+EMPTY = "Your pictures appear here. Write a prompt and press Generate (Ctrl+Enter)."
 IDLE, QUEUED, SECONDS_LEFT, MINUTES_LEFT = (
     "Ready",
     "In queue, {count} before this one",

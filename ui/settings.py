@@ -14,13 +14,14 @@ from schema.fields import Field, fields_of
 from schema.settings import NOT_SHOWN, Settings, cast_value
 from ui.events import Answer, Event, on
 from ui.form import Form
-from ui.localization import languages
+from ui.localization import languages, listed
 
 if TYPE_CHECKING:
     from pipelines.manager import PipelineManager
 
 PREFIX = "setting"
 CHECKPOINT = "sd_model_checkpoint"
+RESTORE, RELOAD = "Restore defaults", "Reload UI"
 APPLY, SEARCH, SEARCH_HINT = "Apply settings", "Search settings", "Search by label or key"
 UNCHANGED, CHANGED, ONE_CHANGED = "Nothing was changed.", "{count} settings were changed: {names}.", "Changed: {names}."
 PAGE_OPTIONS = (
@@ -135,6 +136,8 @@ def build_settings(
             label=SEARCH, show_label=False, container=False, placeholder=SEARCH_HINT, elem_id="settings_search", scale=3
         )
         apply = gr.Button(APPLY, variant="primary", elem_id="settings_submit", scale=1, min_width=140, size="md")
+        restore = gr.Button(RESTORE, elem_id="settings_restore", scale=0, min_width=170, size="md")
+        reload = gr.Button(RELOAD, elem_id="settings_reload", scale=0, min_width=120, size="md")
     said = gr.HTML("", elem_id="settings_result", elem_classes="run-log", padding=False)
     with gr.Row(elem_classes="settings-body", equal_height=False):
         gr.HTML(sections_html([*(name for name, _ in sections), *pages]), elem_id="settings_sections", padding=False)
@@ -148,6 +151,10 @@ def build_settings(
                 with gr.Column(elem_id=f"settings_page_{number}", elem_classes="settings-page", min_width=0):
                     lay_out()
 
+    if "localization" in form.components:
+        # Languages are found by their own names; the value stays A1111's.
+        form["localization"].choices = listed(own_lists["localizations"])  # type: ignore[attr-defined]
+
     def change(event: Event) -> Answer:
         before = manager.settings.settings
         now = manager.settings.update(changed_values(form, event, before), restricted=True)
@@ -155,6 +162,9 @@ def build_settings(
         return {said: changes_html(form, changed), options: page_options_html(now, opened=True)}
 
     on(apply.click, change, inputs=form.inputs, outputs=[said, options])
+    on(reload.click, None, js="() => location.reload()")
+    defaults = [[name, next(iter(form.updates({name: form.field(name).default}).values()))] for name in form.components]
+    on(restore.click, None, outputs=form.outputs, js=f"() => webui.settings.defaults({json.dumps(defaults)})")
     return SettingsTab(manager=manager, form=form, options_html=options, shown=gr.State(manager.settings.settings))
 
 

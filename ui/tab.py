@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from schema.errors import InvalidRequest
 from schema.requests import GenerationRequest
 from schema.results import GeneratedImage
+from ui.controlnet_units import ControlUnits
 from ui.errors import sentence
 from ui.events import Answer, Event, on
 from ui.form import Form
@@ -41,16 +42,36 @@ class GenerationTab(Generic[R]):
     refiner: gr.Checkbox
     overrides: gr.Dropdown
     scripts: ScriptArea
+    control: ControlUnits
+
+    @property
+    def forms(self) -> list[Form[Any]]:
+        """Its own form and those of its ControlNet units."""
+        return [self.form, *self.control.forms]
 
     @property
     def inputs(self) -> set[Component]:
         """Everything `request` reads."""
-        return {*self.form.inputs, self.refiner, self.seed_row.extra, self.overrides, *self.scripts.inputs}
+        return {
+            *self.form.inputs,
+            self.refiner,
+            self.seed_row.extra,
+            self.overrides,
+            *self.scripts.inputs,
+            *self.control.inputs,
+        }
 
     @property
-    def outputs(self) -> list[Component]:
+    def outputs(self) -> list[Any]:
         """Everything `show` may change."""
-        return [*self.form.outputs, self.refiner, self.seed_row.extra, self.overrides, *self.scripts.outputs]
+        return [
+            *self.form.outputs,
+            self.refiner,
+            self.seed_row.extra,
+            self.overrides,
+            *self.scripts.outputs,
+            *self.control.outputs,
+        ]
 
     def request(self, event: Event, **extra: Any) -> R:
         """The request of an event; `extra` sets what has no field of its own, such as pictures.
@@ -61,8 +82,9 @@ class GenerationTab(Generic[R]):
         switched = refiner_values(event, self.refiner) | seed_values(event, self.seed_row)
         chips = override_settings(event[self.overrides])
         switched |= self.scripts.values(event)
+        units = self.control.read(event)
         try:
-            return self.form.read(event, **switched, override_settings=chips, **extra)
+            return self.form.read(event, **switched, override_settings=chips, controlnet=units, **extra)
         except ValidationError as error:
             raise InvalidRequest(sentence(error, self.form.model)) from error
 
@@ -73,6 +95,8 @@ class GenerationTab(Generic[R]):
             answer[self.refiner] = bool(values["refiner_checkpoint"])
         if EXTRA_FIELDS.keys() & values.keys():
             answer[self.seed_row.extra] = needs_extra(values)
+        if "controlnet" in values:
+            answer |= self.control.show(values["controlnet"])
         return answer
 
     def show_overrides(self, chips: list[str]) -> Answer:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from schema.requests import Txt2ImgRequest
+from ui.control_tools import bind_control
 from ui.form import Form
 from ui.hires import bind_hires_sizes, build_hires
 from ui.layout import build_generation_tab
@@ -24,5 +25,6 @@ def build_txt2img(manager: PipelineManager, browser: gr.BrowserState) -> Generat
     sizes: list[gr.HTML] = []
     tab = build_generation_tab(form, manager, browser, groups=lambda: sizes.append(build_hires(form)))
     bind_hires_sizes(form, sizes[0])
+    bind_control(tab.control, form)
     tab.runner.bind(tab.request, tab.inputs)
     return tab

@@ -79,18 +79,22 @@ def test_values_that_cannot_be_read_or_used_are_left_aside_and_named(open_page: 
     assert page.evaluate("localStorage.getItem('webui-kept:img2img:damaged')") == "{broken"
 
 
-def test_a_reload_in_mid_job_gives_progress_preview_and_every_picture(open_page: Open) -> None:
-    page = open_page()
+def test_a_reload_in_mid_job_gives_progress_preview_and_every_picture(open_page: Open, site: Site) -> None:
+    page, known = open_page(), len(site.pictures())
     set_number(page, "txt2img_steps", 150)
-    set_number(page, "txt2img_batch_count", 2)
-    press_generate(page, "two pictures and a reload")
+    set_number(page, "txt2img_batch_count", 12)
+    press_generate(page, "many pictures and a reload")
     page.wait_for_selector("#txt2img_gallery img", timeout=120_000)
     page.reload()
     expect(page.locator("#txt2img_progress")).to_contain_text(re.compile(r"step \d+ of 150"))
     expect(page.locator("#txt2img_live_preview img")).to_be_visible()
-    assert text(page, "txt2img_prompt") == "two pictures and a reload"
+    expect(page.locator("#txt2img_gallery img").first).to_be_visible()
+    assert text(page, "txt2img_prompt") == "many pictures and a reload"
+    page.click("#txt2img_interrupt")
     finish(page)
-    expect(page.locator("#txt2img_gallery .thumbnails .thumbnail-item")).to_have_count(2)
+    expect(page.locator("#html_log_txt2img")).to_contain_text("Interrupted")
+    made = [picture for picture in site.pictures()[known:] if "grid" not in picture.name]
+    assert page.locator("#txt2img_gallery img").count() >= len(made) >= 1
 
 
 def test_undo_brings_back_what_clear_paste_and_reset_replaced(open_page: Open) -> None:

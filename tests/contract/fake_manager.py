@@ -16,7 +16,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel
 
+from pipelines.adapters.control_files import ControlFile
 from pipelines.checkpoints.download import DOWNLOADS, Download
+from pipelines.control.service import ControlService
+from pipelines.device import choose_device
 from pipelines.img2img_files import FileBatch
 from pipelines.jobs import Job, JobQueue
 from pipelines.named_models import NamedModel, Presence
@@ -43,6 +46,32 @@ class FakeStatus:
     problem: str | None = None
     native_size: int = 128
     is_edit: bool = False
+
+
+@dataclass
+class FakeControls:
+    """The list of control models, without files."""
+
+    names: list[str] = field(
+        default_factory=lambda: [
+            "control_v11p_sd15_canny [d14c016b]",
+            "control_v11p_sd15_openpose [cab727d4]",
+            "controlnet-union-sdxl-1.0 [15e6ad5d]",
+        ]
+    )
+
+    def get(self, name: str) -> ControlFile | None:
+        return None
+
+
+@dataclass
+class FakeLibrary:
+    """What ControlNet's lists ask of the library."""
+
+    controls: FakeControls = field(default_factory=FakeControls)
+
+    def refresh(self, name: str) -> None:
+        self.refreshed = name
 
 
 @dataclass
@@ -73,6 +102,20 @@ class FakeManager:
         self.flags = Flags(data_dir=self.outputs.parent)
         self.paths = Paths.from_flags(self.flags)
         self.queue = JobQueue()
+        # Lists and maps need no engine: the real service, on a library without files.
+        self.control = ControlService(
+            FakeLibrary(),  # type: ignore[arg-type]
+            self.paths,
+            choose_device("cpu"),
+            family=lambda: None,
+            on_device=lambda work: work(),
+            may_download=True,
+        )
+        self.lists |= {
+            "control_types": list(self.control.types()),
+            "controlnet_modules": self.control.module_labels(),
+            "controlnet_models": self.control.model_choices(),
+        }
         self.outputs.mkdir(parents=True, exist_ok=True)
         self.styles = StyleLibrary([self.paths.styles_file])
         for name in self.lists["styles"]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.manager import PipelineManager
-from preprocessors.poses import Poses
+from preprocessors.poses import Poses, in_pixels
 from schema.controlnet import ControlMode, ControlNetUnit
 from schema.flags import parse_flags
 from schema.paths import Paths
@@ -44,6 +44,8 @@ from tools.scene_model.render import NATIVE_SIZE, Scene
 Pixels = NDArray[np.uint8]
 
 MODELS = {"canny": "mini-canny", "depth": "mini-depth", "openpose": "mini-openpose"}
+# This mode softens a control's finer layers, most of all in a small network; the weight makes up for that.
+WEIGHT = 2.0
 MODULES = {"canny": "canny", "depth": "depth_mini", "openpose": "openpose_mini"}
 
 
@@ -131,7 +133,7 @@ class Studio:
         kinds: Sequence[str],
         redraw: Callable[[Scene], Pixels] = lambda scene: scene.image,
     ) -> list[Pair]:
-        """Each example with and without units of the given kinds, the control before the prompt.
+        """Each example with and without units of the given kinds, the control before the prompt and the weight 2.
 
         Args:
             examples: What is painted.
@@ -141,7 +143,7 @@ class Studio:
         made: list[Pair] = []
         for example in examples:
             scene = example.scene()
-            units = [unit(kind, redraw(scene), control_mode=ControlMode.CONTROL) for kind in kinds]
+            units = [unit(kind, redraw(scene), control_mode=ControlMode.CONTROL, weight=WEIGHT) for kind in kinds]
             picture, maps = paint(self.manager, example.prompt, units, seed=example.seed)
             made.append(
                 Pair(
@@ -231,9 +233,10 @@ def seen_joints(manager: PipelineManager, image: Pixels) -> NDArray[np.float64]:
     if not poses.people:
         return np.full((18, 2), np.nan)
     size = np.array([poses.width, poses.height], float)
+    found_points = [in_pixels(person.body, poses.width, poses.height) for person in poses.people]
     bodies = [
-        np.array([(np.nan, np.nan) if point is None else point for point in person.body], float) / size
-        for person in poses.people
+        np.array([(np.nan, np.nan) if point is None else point for point in points], float) / size
+        for points in found_points
     ]
     return max(bodies, key=lambda joints: float(np.nanmax(joints[:, 1]) - np.nanmin(joints[:, 1])))
 

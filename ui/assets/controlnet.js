@@ -5,7 +5,6 @@
   let spec = { words: {}, units: {}, ids: {}, settled: [], modules: {} };
   let lists = { types: {}, missing: {}, models: "", weights: "" };
   let wanted = "";
-  let ready = false;
 
   const ALL = "All";
   const word = (key, parts = {}) =>
@@ -89,7 +88,6 @@
   // The server's lists are new: every unit that is concerned follows.
   const renewed = (text, values, tab = null) => {
     lists = JSON.parse(text || "{}").types ? JSON.parse(text) : lists;
-    ready = true;
     const units = tab === null ? Object.values(spec.units).flat() : spec.units[tab];
     badges();
     return units.flatMap((unit, place) => presented(unit, ...values.slice(place * 3, place * 3 + 3)));
@@ -154,8 +152,12 @@
   const takePicture = async (unit, address) => {
     const editor = webui.canvas.editor(`${unit}_input_image`);
     if (!editor) return;
-    await editor.choose(await blobOf(address));
-    webui.keep.give(tabOf(unit), { [idOf(unit, "module")]: "none", [idOf(unit, "pixel_perfect")]: false });
+    // Not `choose`: what a person puts in makes the map beside it stale, this is the map.
+    if (!(await editor.setPicture(await blobOf(address), null))) return;
+    editor.trigger("change");
+    const values = { module: "none", pixel_perfect: false, enabled: true };
+    const given = Object.entries(values).map(([field, value]) => [idOf(unit, field), value]);
+    webui.keep.give(tabOf(unit), Object.fromEntries(given));
   };
   const openPose = (unit, poses, width, height) => {
     const editor = webui.canvas.editor(`${unit}_input_image`);
@@ -200,10 +202,10 @@
   document.addEventListener(
     "pointerleave",
     (event) => {
-      const name = event.target instanceof Element && event.target.closest?.(".control-unit") && event.target.classList?.contains("canvas-view")
-        ? event.target.closest(".canvas-editor")?.dataset.name
-        : null;
-      if (name && ready) webui.canvas.editor(name)?.flush().catch(() => undefined);
+      const view = event.target instanceof Element && event.target.matches(".control-unit .canvas-view") ? event.target : null;
+      const editor = view && webui.canvas.editor(view.closest(".canvas-editor").dataset.name);
+      const isNew = editor?.picture && (!editor.sent.picture || (editor.layer?.used && !editor.sent.layer));
+      if (isNew) editor.flush().catch(() => undefined);
     },
     true,
   );

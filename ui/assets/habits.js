@@ -2,7 +2,7 @@
 // that only change how the page looks. See ui/habits.py.
 (() => {
   const webui = (window.webui ??= {});
-  let spec = { words: {}, ratios: [], sound: "" };
+  let spec = { words: {}, ratios: [], sound: "", empty: {} };
   const word = (key) => webui.said(spec.words[key] ?? key);
   const options = () => webui.page.options();
   const isVisible = (button) => button !== null && !button.classList.contains("hidden") && !button.classList.contains("hide");
@@ -98,6 +98,7 @@
   // Called several times a second with the bar of the job that runs, if one does.
   const follow = (bar) => {
     applyOptions();
+    dress();
     document.body.style.setProperty("--job-progress", bar ? `${bar.dataset.percent}%` : "0%");
     document.body.classList.toggle("job-runs", Boolean(bar));
     if (Boolean(bar) === running) return;
@@ -291,13 +292,22 @@
     if (isPrompt && event.target.closest?.(".canvas-block") && options().canvas_blur_prompt) document.activeElement.blur();
   });
 
-  const opened = (given) => {
-    spec = given;
-    for (const tab of ["txt2img", "img2img", "inpaint"]) {
+  // A tab's content exists once it was opened, so this is looked after again and again.
+  const dress = () => {
+    for (const [tab, text] of Object.entries(spec.empty)) {
+      const holder = document.getElementById(`${tab}_results`);
+      if (!holder || holder.style.getPropertyValue("--empty-text")) continue;
+      holder.style.setProperty("--empty-text", JSON.stringify(webui.said(text)));
+      document.querySelector(`#${tab}_styles input`)?.setAttribute("placeholder", word("styles_list"));
+      document.getElementById(`${tab}_ratios`)?.setAttribute("aria-haspopup", "menu");
       showForever(tab);
       showUsed(tab, webui.keep.values(tab));
     }
-    document.querySelectorAll("button.ratios").forEach((button) => button.setAttribute("aria-haspopup", "menu"));
+  };
+
+  const opened = (given) => {
+    spec = given;
+    dress();
   };
   webui.keep ? webui.keep.onChange(showUsed) : setTimeout(() => webui.keep.onChange(showUsed), 0);
   webui.habits = { opened, follow, word, sizeOf, forever: setForever };

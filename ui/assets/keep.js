@@ -11,8 +11,7 @@
   const VERSION = 1;
   const PREFIX = "webui-kept:";
   const LAYOUT = "webui-layout";
-  const QUIET_MS = 250;
-  const LATEST_MS = 1500;
+  const READ_AFTER_MS = { typed: [250], pressed: [300, 1200, 4000], given: [100, 600] };
   const MOST_CHARACTERS = 1_000_000;
   const MOST_BYTES = 64 * 2 ** 20;
 
@@ -82,7 +81,7 @@
   const stored = {}; // tab → {id: value}: what localStorage holds
   const waiting = {}; // tab → functions that wait for its values
   const toGive = {}; // tab → {id: value}
-  const timers = {};
+  const timers = {}; // tab → kind of act → timers of the readings to come
   const listeners = [];
 
   const word = (key, parts = {}) => {
@@ -209,21 +208,38 @@
   };
 
   // ---- from the controls ----
+  // What a tab holds now.
   const fresh = (tab) =>
     new Promise((resolve) => {
       (waiting[tab] ??= []).push(resolve);
       press(`keep_read_${tab}`);
     });
-  const touched = (tab) => {
-    if (!ready) return;
-    const timer = (timers[tab] ??= { since: Date.now() });
-    clearTimeout(timer.id);
-    const left = Math.max(0, timer.since + LATEST_MS - Date.now());
-    timer.id = setTimeout(() => fresh(tab), Math.min(QUIET_MS, left));
+  // Gradio could tell of each change, but an event for each control doubles the time the page takes to open. So a
+  // tab is read after what a person does in it: soon, and for what the server makes of it some time later too.
+  const readLater = (tab, kind) => {
+    if (!ready || !spec.groups[tab]) return;
+    const mine = (timers[tab] ??= {});
+    for (const timer of mine[kind] ?? []) clearTimeout(timer);
+    // A button may have sent something to another tab and opened that.
+    const read = () => [...new Set([tab, tabOf(null)])].filter((name) => spec.groups[name]).forEach(fresh);
+    mine[kind] = READ_AFTER_MS[kind].map((wait) => setTimeout(read, wait));
   };
+  // The tab that an element is in, or the one that is open.
+  const tabOf = (target) => {
+    const own = target instanceof Element ? target.closest('[role="tabpanel"][id^="tab_"]') : null;
+    const panels = [...document.querySelectorAll('[role="tabpanel"][id^="tab_"]')];
+    return (own ?? panels.find((panel) => panel.offsetParent))?.id.slice(4);
+  };
+  const acted = (kind) => (event) => {
+    // A reading is a click too.
+    if (event.target.closest?.("#keep_buttons")) return;
+    readLater(tabOf(event.target), kind);
+  };
+  for (const name of ["input", "change", "focusout"]) document.addEventListener(name, acted("typed"), true);
+  for (const name of ["click", "drop", "paste"]) document.addEventListener(name, acted("pressed"), true);
+  document.addEventListener("keyup", (event) => event.key === "Enter" && acted("pressed")(event), true);
+
   const taken = (tab, all) => {
-    clearTimeout(timers[tab]?.id);
-    delete timers[tab];
     const values = Object.fromEntries(rulesOf(tab).map((rule, place) => [rule.id, all[place]]));
     const before = now[tab];
     now[tab] = values;
@@ -264,6 +280,7 @@
   const give = (tab, values) => {
     toGive[tab] = { ...toGive[tab], ...values };
     press(`keep_write_${tab}`);
+    readLater(tab, "given");
   };
   const given = (tab) => {
     const values = toGive[tab] ?? {};
@@ -325,8 +342,7 @@
     } catch {
       localStorage.removeItem(LAYOUT);
     }
-    // Changes that the giving itself causes come before this; what a person changes comes after.
-    setTimeout(() => (ready = true), 0);
+    ready = true;
     return [...answer, ...spec.layout.map((part) => layoutUpdate(part, seen))];
   };
 
@@ -359,15 +375,16 @@
     }
   };
 
-  addEventListener("pagehide", () => {
+  const leave = () => {
     for (const tab of Object.keys(timers)) fresh(tab);
     keepLayout();
-  });
+  };
+  addEventListener("pagehide", leave);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && leave());
 
   webui.keep = {
     opened,
     listed,
-    touched,
     taken,
     given,
     give,

@@ -15,7 +15,11 @@
 
   const results = () => document.getElementById(`${tab}_results`) ?? document.getElementById(`${tab}_gallery`);
   const big = () => results()?.querySelector('img[data-testid="detailed-image"]');
-  const thumbnails = () => [...(results()?.querySelectorAll(".thumbnails button, .grid-container button.thumbnail-item") ?? [])];
+  // Gradio keeps the grid in the document below the big picture.
+  const thumbnails = () => {
+    const strip = [...(results()?.querySelectorAll(".thumbnails .thumbnail-item") ?? [])];
+    return strip.length ? strip : [...(results()?.querySelectorAll(".grid-container .thumbnail-item") ?? [])];
+  };
   const pictureOf = (thumbnail) => thumbnail?.querySelector("img")?.src;
   const place = () => Math.max(0, thumbnails().findIndex((each) => each.classList.contains("selected")));
   const source = () => big()?.src ?? pictureOf(thumbnails()[place()]) ?? results()?.querySelector(".stage img")?.src;

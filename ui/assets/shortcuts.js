@@ -137,6 +137,8 @@
     const eta = bar?.dataset.eta ? ` ${bar.dataset.eta}` : "";
     webui.habits?.follow(bar);
     document.title = bar && wanted ? `[${bar.dataset.percent}%${eta}] ${TITLE}` : TITLE;
+    // Gradio names these without saying what they are.
+    for (const empty of document.querySelectorAll(".empty[aria-label]:not([role])")) empty.setAttribute("role", "img");
     for (const button of document.querySelectorAll("button.tool:not([title])")) button.title = button.textContent.trim();
   };
   const showFirstSettings = () => {
@@ -194,6 +196,11 @@
     const button = event.target.closest?.(".sections button");
     if (button) showSettings(Number(button.dataset.page));
   });
+
+  // Defaults of the options that can be seen: a page, or what a search found. Apply is what puts them in force.
+  const defaults = (entries) =>
+    entries.map(([key, value]) => (shown(document.getElementById(`setting_${key}`)) ? value : undefined));
+  webui.settings = { defaults };
 
   webui.page = { options, activeTab, shown, overlayOpen };
 

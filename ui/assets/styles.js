@@ -8,6 +8,7 @@
     if (known) return known;
     const dialog = document.createElement("dialog");
     dialog.id = "style_dialog";
+    dialog.tabIndex = -1;
     dialog.setAttribute("aria-label", webui.habits.word("styles"));
     webui.keep.place().append(dialog);
     dialog.append(document.getElementById("style_editor"));
@@ -20,6 +21,8 @@
     if (button?.classList.contains("edit-styles")) {
       tab = button.id.slice(0, -"_styles_edit_button".length);
       dialogOf().showModal();
+      // Not its first field: a list would fall open over the others.
+      dialogOf().focus();
     }
     if (button?.id === "styles_edit_close") dialogOf().close();
   });

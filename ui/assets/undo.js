@@ -3,10 +3,10 @@
   const webui = (window.webui ??= {});
   const CHANGES = "changes-";
   const LEVELS = 20;
-  const EXPECTED_MS = 20_000;
+  const LOOK_AFTER_MS = [250, 600, 1200, 2200, 4000, 7000, 12_000, 20_000];
 
   const past = {}; // tab → {values, drawings} from before each change, newest last
-  const expected = {}; // tab → {values, drawings, until}: what to remember if it changes
+  const expected = {}; // tab → {values, drawings}: what to remember if it changes
 
   const differing = (before, after) =>
     Object.fromEntries(Object.entries(before).filter(([id, value]) => id in after && !webui.keep.same(value, after[id])));
@@ -45,7 +45,11 @@
   const expectChange = async (tab) => {
     const drawings = drawingsOf(tab);
     const values = await webui.keep.fresh(tab);
-    expected[tab] = { values, drawings, until: Date.now() + EXPECTED_MS };
+    const mine = (expected[tab] = { values, drawings });
+    for (const wait of LOOK_AFTER_MS) {
+      setTimeout(() => expected[tab] === mine && webui.keep.fresh(tab), wait);
+    }
+    setTimeout(() => expected[tab] === mine && delete expected[tab], LOOK_AFTER_MS.at(-1) + 1000);
   };
   const remember = (tab, before) => {
     const levels = (past[tab] ??= []);
@@ -71,7 +75,7 @@
 
   webui.keep.onChange((tab, values) => {
     const before = expected[tab];
-    if (!before || Date.now() > before.until || !Object.keys(differing(before.values, values)).length) return;
+    if (!before || !Object.keys(differing(before.values, values)).length) return;
     // Several answers belong to one change: it is remembered once.
     delete expected[tab];
     remember(tab, before);

@@ -6,8 +6,11 @@
   if (!Object.keys(texts).length) return;
 
   // What people write, names of files and models, and what a picture's record says stay as they are.
-  const VERBATIM = "textarea, script, style, [data-verbatim], .infotext, .svelte-markdown code, pre";
-  const ATTRIBUTES = ["title", "aria-label", "placeholder", "alt"];
+  const VERBATIM =
+    "textarea, script, style, pre, code, [data-verbatim], .record > :not(button), td:not(.presence), .prompt-history li";
+  const STATES = ["on", "off"];
+  const ATTRIBUTES = ["title", "aria-label", "aria-description", "aria-roledescription", "placeholder", "alt"];
+  const BETWEEN = " · ";
 
   const exact = new Map();
   const patterns = [];
@@ -25,8 +28,11 @@
         return "(.+?)";
       })
       .join("");
-    patterns.push({ expression: new RegExp(`^${source}$`, "s"), names, translated });
+    const known = english.replace(/\{\w*\}/g, "").length;
+    patterns.push({ expression: new RegExp(`^${source}$`, "s"), names, translated, known });
   }
+  // The pattern that says most comes first: "{name} is ready: choose it…" before "{name} is ready.".
+  patterns.sort((one, other) => other.known - one.known);
 
   const done = new Map();
   const remember = (text, translated) => {
@@ -34,14 +40,23 @@
     done.set(text, translated);
     return translated;
   };
+  const listed = (text) => {
+    const whole = translate(text);
+    return whole === text ? text.split(", ").map(translate).join(", ") : whole;
+  };
   const patterned = (text) => {
+    // Several sentences side by side, each known by itself, before one pattern takes the rest for a name.
+    if (text.includes(BETWEEN)) {
+      const parts = text.split(BETWEEN).map(translate).join(BETWEEN);
+      if (parts !== text) return parts;
+    }
     for (const { expression, names, translated } of patterns) {
       const found = text.match(expression);
       if (!found) continue;
       let at = 0;
       return translated.replace(/\{\w*\}/g, (name) => {
         const index = names.indexOf(name, name === "{}" ? at++ : 0);
-        return index < 0 ? name : translate(found[index + 1]);
+        return index < 0 ? name : listed(found[index + 1]);
       });
     }
     return text;
@@ -54,7 +69,8 @@
   };
 
   const textNode = (node) => {
-    if (!node.parentElement || node.parentElement.closest(VERBATIM)) return;
+    const kept = node.parentElement?.closest(VERBATIM);
+    if (!node.parentElement || (kept && !(kept.matches("td") && STATES.includes(node.data.trim())))) return;
     const translated = translate(node.data);
     if (translated !== node.data) node.data = translated;
   };
@@ -92,8 +108,17 @@
     attributeFilter: ATTRIBUTES,
   });
 
-  // A closed dropdown shows its entry in an input field, which no observer sees: the entries are translated in the
-  // page's description, once it is there and before it is read.
+  // A closed dropdown shows its entry in an input field, which no observer sees.
+  const field = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
+  Object.defineProperty(HTMLInputElement.prototype, "value", {
+    ...field,
+    set(text) {
+      field.set.call(this, this.getAttribute("role") === "combobox" && typeof text === "string" ? translate(text) : text);
+    },
+  });
+
+  // Entries of fixed lists are translated in the page's description too, once it is there and before it is read: what is
+  // typed into a dropdown to search it is compared with them.
   document.addEventListener("readystatechange", () => {
     if (document.readyState !== "interactive") return;
     for (const { props } of window.gradio_config?.components ?? []) {
