@@ -71,8 +71,9 @@ class UnitPlan:
     @property
     def record(self) -> UnitRecord:
         """What the infotext says of it."""
+        # A comma or colon in a value could not be read back; names have none, labels may.
         return UnitRecord(
-            module=self.module,
+            module=self.preprocessor.name if set(self.module) & set(",:") else self.module,
             model=self.file.name if self.file else "None",
             weight=self.weight,
             resize_mode=self.resize_mode,

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.control.plan import UnitPlan, unit_infotexts
 from pipelines.control.service import DetectedMap
+from preprocessors.catalogue import PREPROCESSORS
 from schema.control_presets import FIELDS, ControlPresets
-from schema.controlnet import ControlMode, ControlNetUnit
+from schema.controlnet import ControlMode, ControlNetUnit, HiresOption, UnitResizeMode
 from schema.errors import InvalidRequest
 from schema.fields import fields_of
 from ui.control_tools import field_values, map_html, problem_html
@@ -90,6 +92,28 @@ def test_a_map_carries_its_size_its_pose_and_a_link_to_save_it() -> None:
     assert 'download="openpose.png" href="data:image/png;base64,' in html
     assert 'data-act="pose"' in html
     assert 'data-act="pose"' not in map_html(DetectedMap(image=Image.new("RGB", (8, 8))), "unit-a", "canny")
+
+
+def test_a_label_with_a_comma_is_recorded_by_its_name() -> None:
+    entry = next(entry for entry in PREPROCESSORS if "," in entry.label)
+    plan = UnitPlan(
+        number=0,
+        preprocessor=entry,
+        module=entry.label,
+        file=None,
+        weight=1.0,
+        mode=ControlMode.BALANCED,
+        resize_mode=UnitResizeMode.RESIZE,
+        hr_option=HiresOption.BOTH,
+        resolution=512,
+        a=0.5,
+        b=0.5,
+        start=0.0,
+        end=1.0,
+    )
+    notes: list[str] = []
+    assert f"Module: {entry.name}, " in str(unit_infotexts([plan], notes)["ControlNet 0"])
+    assert notes == []
 
 
 def test_a_problem_is_shown_as_text() -> None:
