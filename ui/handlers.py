@@ -163,17 +163,18 @@ class Runner:
     async def _follow_one(self, job: Job, before: tuple[GeneratedImage, ...]) -> AsyncIterator[Answer]:
         if not job.finished:
             yield {**self.row.running(True), self.panel.log: "", self.panel.progress: progress_html(job.progress())}
-        version, preview_id, count, waited = -1, 0, -1, 0.0
-        shown_at, settings = 0.0, self.manager.settings.settings
+        version, preview_id, count, said_at = -1, 0, -1, 0.0
+        settings = self.manager.settings.settings
+        period_s = settings.live_preview_refresh_period / 1000
         while not job.finished:
-            now_at = job.wait_change(version, 0)
-            if now_at != version or waited >= REFRESH_S:
-                version, waited = now_at, 0.0
+            now_at, waited = job.wait_change(version, 0), time.monotonic() - said_at
+            # Each answer costs the browser time: more than it can take would pile up and freeze the page.
+            if waited >= (period_s if now_at != version else max(period_s, REFRESH_S)):
+                version, said_at = now_at, time.monotonic()
                 now = job.progress()
                 answer: Answer = {self.panel.progress: progress_html(now)}
-                is_due = (time.monotonic() - shown_at) * 1000 >= settings.live_preview_refresh_period
-                if now.preview is not None and now.preview_id != preview_id and (is_due or not preview_id):
-                    preview_id, shown_at = now.preview_id, time.monotonic()
+                if now.preview is not None and now.preview_id != preview_id:
+                    preview_id = now.preview_id
                     answer[self.panel.preview] = preview_html(
                         now.preview, settings.live_previews_image_format, aside=bool(before or now.images)
                     )
@@ -183,7 +184,6 @@ class Runner:
                 count = len(now.images)
                 yield answer
             await asyncio.sleep(POLL_S)
-            waited += POLL_S
         yield self._done(job, before)
 
     def _done(self, job: Job, before: tuple[GeneratedImage, ...]) -> Answer:

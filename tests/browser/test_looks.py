@@ -223,6 +223,7 @@ def test_options_of_the_page_act_as_soon_as_they_are_applied(open_page: Open) ->
     apply_setting(page, "compact_prompt_box", True)
     open_tab(page, "txt2img")
     expect(page.locator("#txt2img_token_counter span")).to_be_hidden()
+    page.wait_for_selector("body.compact-prompts")
     prompts, settings = (page.locator(at).bounding_box() for at in ("#tab_txt2img .prompts", "#txt2img_settings"))
     assert prompts and settings and abs(prompts["width"] - settings["width"]) < 2
     apply_setting(page, "disable_token_counters", False)
@@ -252,7 +253,7 @@ def test_nothing_moves_while_a_job_runs(open_page: Open) -> None:
         return [box.x, box.y, box.width].map(Math.round);
     })"""
     before = page.evaluate(places, ids)
-    start_long(page, "steady", steps=30, batches=1)
+    start_long(page, "steady", steps=80, batches=1)
     page.wait_for_selector("#txt2img_live_preview img")
     assert page.evaluate(places, ids) == before
     finish(page)
