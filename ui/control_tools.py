@@ -167,34 +167,49 @@ def problem_html(words: str) -> str:
 
 
 def bind_control_page(page: gr.Blocks, manager: PipelineManager, groups: Sequence[ControlUnits]) -> None:
-    """Binds what concerns all groups: live lists, pictures of units not opened yet, presets, downloads."""
+    """Binds what concerns all groups: live lists, pictures of units not opened yet, presets, downloads.
+
+    A page that is opened costs the more the more controls an event answers for, so lists are fetched when a group is
+    opened, and pictures are given back where there are any.
+    """
     lists = gr.Textbox(visible=False, elem_id="controlnet_lists")
-    units = [unit for group in groups for unit in group.units]
-    chosen = [unit.form[name] for unit in units for name in ("control_type", "module", "model")]
-    shown = [component for unit in units for component in settled_outputs(unit)]
-    opened = f"() => webui.controlnet.opened({json.dumps(page_spec(manager, groups), ensure_ascii=False)})"
-    editors = [editor for unit in units for editor in (unit.image, unit.region)]
-    on(page.load, None, outputs=editors, js=opened)
-
-    def renew() -> str:
-        return lists_json(manager)
-
-    def look_again() -> str:
-        manager.control.model_names(update=True)
-        return lists_json(manager)
-
-    for trigger, renewal in (
-        (page.load, renew),
-        (partial(gr.on, [group.group.expand for group in groups]), renew),  # type: ignore[attr-defined]
-        (partial(gr.on, [unit.refresh.click for unit in units]), look_again),
-    ):
-        seen = on(trigger, renewal, inputs=None, outputs=[lists])
-        listed = "(lists, ...at) => webui.controlnet.listed(lists, at)"
-        on(seen.then, None, inputs=[lists, *chosen], outputs=shown, js=listed)
     presets = ControlPresets(manager.settings.path.with_name(FILE))
-    _bind_presets(page, manager, groups, presets)
+    spec = json.dumps(page_spec(manager, groups), ensure_ascii=False)
+    on(page.load, None, js=f"() => webui.controlnet.opened({spec})")
     for group in groups:
+        _bind_renewal(manager, group, lists, presets)
         _bind_fetching(manager, group, lists)
+    _bind_presets(manager, groups, presets)
+
+
+def _bind_renewal(manager: PipelineManager, group: ControlUnits, lists: gr.Textbox, presets: ControlPresets) -> None:
+    # The browser presses these, when a group is opened and for pictures that it has kept.
+    with gr.Row(elem_classes="control-buttons"):
+        again = gr.Button("renew", elem_id=f"{group.tab}_controlnet_renew")
+        pictures = gr.Button("pictures", elem_id=f"{group.tab}_controlnet_pictures")
+    names = group.presets.name
+
+    def renew() -> Answer:
+        return {lists: lists_json(manager), names: gr.update(choices=presets.names)}
+
+    def look_again() -> Answer:
+        manager.control.model_names(update=True)
+        return renew()
+
+    refreshed = partial(gr.on, [unit.refresh.click for unit in group.units])
+    for trigger, renewal in ((again.click, renew), (refreshed, look_again)):
+        seen = on(trigger, renewal, inputs=None, outputs=[lists, names])
+        _bind_listed(seen, group, lists)
+    editors = [editor for unit in group.units for editor in (unit.image, unit.region)]
+    on(pictures.click, None, outputs=editors, js=f"() => webui.controlnet.pictures({json.dumps(group.tab)})")
+
+
+def _bind_listed(seen: Any, group: ControlUnits, lists: gr.Textbox) -> None:
+    """Brings every unit of a group in line with lists that are new after the event `seen`."""
+    chosen = [unit.form[name] for unit in group.units for name in ("control_type", "module", "model")]
+    shown = [component for unit in group.units for component in settled_outputs(unit)]
+    listed = f"(lists, ...at) => webui.controlnet.listed({json.dumps(group.tab)}, lists, at)"
+    on(seen.then, None, inputs=[lists, *chosen], outputs=shown, js=listed)
 
 
 def page_spec(manager: PipelineManager, groups: Sequence[ControlUnits]) -> dict[str, Any]:
@@ -249,18 +264,11 @@ def lists_json(manager: PipelineManager) -> str:
     return json.dumps({"types": types, "missing": missing, "models": models, "weights": weights}, ensure_ascii=False)
 
 
-def _bind_presets(
-    page: gr.Blocks, manager: PipelineManager, groups: Sequence[ControlUnits], presets: ControlPresets
-) -> None:
+def _bind_presets(manager: PipelineManager, groups: Sequence[ControlUnits], presets: ControlPresets) -> None:
     names = [group.presets.name for group in groups]
     # What the browser sends along: the open unit's number, or its values.
     sent = gr.Textbox(visible=False, elem_id="controlnet_preset_sent")
 
-    def listed(name: str | None = None) -> Answer:
-        known = presets.names
-        return {each: gr.update(choices=known, value=name) if name else gr.update(choices=known) for each in names}
-
-    on(page.load, lambda: listed(), inputs=None, outputs=names)
     for group in groups:
 
         def load(name: str, number: str, group: ControlUnits = group) -> Answer:
@@ -269,7 +277,7 @@ def _bind_presets(
 
         def save(name: str, values: str) -> Answer:
             presets.save(name or "", field_values(values))
-            return listed((name or "").strip())
+            return {each: gr.update(choices=presets.names, value=(name or "").strip()) for each in names}
 
         def delete(name: str) -> Answer:
             presets.delete(name or "")
@@ -342,11 +350,7 @@ def _bind_fetching(manager: PipelineManager, group: ControlUnits, lists: gr.Text
         outputs=[group.fetching, lists],
         js="() => webui.controlnet.fetching()",
     )
-    chosen = [unit.form[name] for unit in group.units for name in ("control_type", "module", "model")]
-    shown = [component for unit in group.units for component in settled_outputs(unit)]
-    tab = json.dumps(group.tab)
-    listed = f"(lists, ...at) => webui.controlnet.listed(lists, at, {tab})"
-    on(seen.then, None, inputs=[lists, *chosen], outputs=shown, js=listed)
+    _bind_listed(seen, group, lists)
 
 
 def start(work: Callable[[Callable[[int, int], None], threading.Event], Any], label: str) -> Fetch:

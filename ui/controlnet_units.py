@@ -198,7 +198,6 @@ class ControlUnits:
     Attributes:
         tab: Name of the generation tab.
         fetching: Progress of a download of weights.
-        group: The group that all units are in.
     """
 
     manager: PipelineManager
@@ -206,7 +205,6 @@ class ControlUnits:
     units: Sequence[Unit]
     presets: Presets
     fetching: gr.HTML
-    group: gr.Accordion
 
     @property
     def inputs(self) -> set[Component]:
@@ -252,7 +250,7 @@ def build_control_units(form: Form[Any], manager: PipelineManager) -> ControlUni
     names = ("control_types", "controlnet_modules", "controlnet_models")
     lists = {name: manager.choices(name) for name in names}
     units: list[Unit] = []
-    with gr.Accordion(TITLE, open=False, elem_id=f"{tab}_controlnet", elem_classes="control-group") as group:
+    with gr.Accordion(TITLE, open=False, elem_id=f"{tab}_controlnet", elem_classes="control-group"):
         presets = _build_presets(tab)
         fetching = gr.HTML("", elem_id=f"{tab}_controlnet_fetching", elem_classes="control-fetching", padding=False)
         with gr.Tabs(elem_id=f"{tab}_controlnet_tabs", selected="unit-0"):
@@ -264,7 +262,7 @@ def build_control_units(form: Form[Any], manager: PipelineManager) -> ControlUni
                 ):
                     own = Form(ControlNetUnit, unit_id, lambda name: lists.get(name, []))
                     units.append(_build_unit(own, form.model, number))
-    return ControlUnits(manager=manager, tab=tab, units=units, presets=presets, fetching=fetching, group=group)
+    return ControlUnits(manager=manager, tab=tab, units=units, presets=presets, fetching=fetching)
 
 
 def _build_presets(tab: str) -> Presets:

@@ -255,8 +255,7 @@ def test_the_browser_knows_every_preprocessor_and_type(page: tuple[str, FakeMana
     assert list(spec["modules"]) == page[1].control.module_labels()
     assert spec["modules"]["canny"]["sliders"][1] == ["Low Threshold", 1, 255, 100, 1]
     assert spec["modules"]["none"]["sliders"] == [None, None, None]
-    lists = next(d for d in client.config["dependencies"] if d["outputs"] == [client.id_of("controlnet_lists")])
-    found = json.loads(client._run(lists, lists["targets"][0][0], {})[0]["controlnet_lists"])
+    found = json.loads(client.fire("txt2img_controlnet_renew")[0]["controlnet_lists"])
     assert found["types"]["Canny"]["models"] == ["None", CANNY_MODEL, "controlnet-union-sdxl-1.0 [15e6ad5d]"]
     assert found["types"]["SparseCtrl"]["problem"]
     assert found["missing"]["openpose_full"]["can"] is True

@@ -15,7 +15,7 @@ from tools.catalogue import shown
 from ui.app import build_ui
 from ui.localization import NAMES, catalogue
 
-HIDDEN = re.compile(r"button (?:keep_(?:read|write)_\w+|\w+_controlnet_fetch|controlnet_pose_send)")
+HIDDEN = re.compile(r"button (?:keep_(?:read|write)_\w+|\w+_controlnet_(?:fetch|renew|pictures)|controlnet_pose_send)")
 """Buttons that scripts press; nobody sees them."""
 
 

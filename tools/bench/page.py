@@ -184,7 +184,8 @@ def while_generating(page: Page, numbers: Numbers) -> None:
     page.click("#txt2img_generate")
     page.wait_for_selector("#txt2img_interrupt:visible", timeout=120_000)
     tabs(page, numbers, " while a picture is made")
-    page.click("#txt2img_interrupt")
+    if page.is_visible("#txt2img_interrupt"):
+        page.click("#txt2img_interrupt")
     page.wait_for_selector("#txt2img_generate:visible", timeout=120_000)
 
 

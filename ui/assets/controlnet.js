@@ -5,6 +5,9 @@
   let spec = { words: {}, units: {}, ids: {}, settled: [], modules: {} };
   let lists = { types: {}, missing: {}, models: "", weights: "" };
   let wanted = "";
+  let arrive = null;
+  const arrived = new Promise((resolve) => (arrive = resolve)); // once there are lists
+  const kept = {}; // tab → pictures for its editors, in their order
 
   const ALL = "All";
   const word = (key, parts = {}) =>
@@ -76,7 +79,8 @@
 
   const settled = (unit, type, module, model) => presented(unit, type, module, model);
   // A person chose another type: its own preprocessor and model come with it.
-  const typed = (unit, type, module, model) => {
+  const typed = async (unit, type, module, model) => {
+    await arrived;
     const kind = lists.types[type];
     if (!kind || type === ALL) return [...presented(unit, type, module, model), undefined];
     const chosen = { module: kind.module, model: kind.model };
@@ -86,11 +90,11 @@
   const chosen = (unit, type, module, model) => [...presented(unit, type, module, model, { values: true }), ""];
 
   // The server's lists are new: every unit that is concerned follows.
-  const renewed = (text, values, tab = null) => {
-    lists = JSON.parse(text || "{}").types ? JSON.parse(text) : lists;
-    const units = tab === null ? Object.values(spec.units).flat() : spec.units[tab];
+  const renewed = (tab, text, values) => {
+    if (text) lists = JSON.parse(text);
+    arrive();
     badges();
-    return units.flatMap((unit, place) => presented(unit, ...values.slice(place * 3, place * 3 + 3)));
+    return spec.units[tab].flatMap((unit, place) => presented(unit, ...values.slice(place * 3, place * 3 + 3)));
   };
 
   // ---- badges: which units are on ----
@@ -140,10 +144,13 @@
     badges();
     // Open groups are put on the page first.
     await new Promise((resolve) => setTimeout(resolve, 600));
-    const names = Object.values(spec.units)
-      .flat()
-      .flatMap((unit) => [`${unit}_input_image`, `${unit}_effective_region_mask`]);
-    return Promise.all(names.map(pictureOf));
+    for (const [tab, units] of Object.entries(spec.units)) {
+      const press = (name) => document.getElementById(`${tab}_controlnet_${name}`)?.click();
+      if (document.querySelector(`#${tab}_controlnet > button.label-wrap.open`)) press("renew");
+      const names = units.flatMap((unit) => [`${unit}_input_image`, `${unit}_effective_region_mask`]);
+      kept[tab] = await Promise.all(names.map(pictureOf));
+      if (kept[tab].some(Boolean)) press("pictures");
+    }
   };
 
   // ---- what the buttons do ----
@@ -195,6 +202,9 @@
       const map = button.closest(".control-map");
       ACTS[button.dataset.act]?.(map?.dataset.unit ?? button.dataset.unit, map, button);
     }
+    const head = event.target.closest?.(".control-group > button.label-wrap");
+    const renew = () => head.classList.contains("open") && document.getElementById(`${head.parentElement.id}_renew`)?.click();
+    if (head) setTimeout(renew, 60);
     // Tabs and group heads are put on the page anew when they are opened.
     if (event.target.closest?.(".control-group")) setTimeout(badges, 120);
   });
@@ -218,6 +228,7 @@
     listed: renewed,
     takePicture,
     fetching: () => wanted,
+    pictures: (tab) => kept[tab],
     // Number of the unit that is open.
     openUnit(tab) {
       const open = document.querySelector(`#${tab}_controlnet_tabs [role="tab"][aria-selected="true"]`);

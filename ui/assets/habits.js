@@ -9,8 +9,8 @@
 
   // ---- options that change how the page looks ----
   let applied = "";
+  const narrow = matchMedia("(max-width: 768px)");
   const CLASSES = {
-    compact_prompt_box: "compact-prompts",
     disable_token_counters: "no-token-counters",
     do_not_show_images: "no-pictures",
   };
@@ -22,12 +22,15 @@
   };
   const applyOptions = () => {
     const now = options();
-    const text = JSON.stringify(now);
+    const isNarrow = narrow.matches;
+    const text = JSON.stringify([now, isNarrow]);
     if (text === applied) return;
     applied = text;
     const { classList, style } = document.body;
     for (const [key, name] of Object.entries(CLASSES)) classList.toggle(name, now[key] === true);
     for (const [key, name] of Object.entries(CLASSES_OFF)) classList.toggle(name, now[key] === false);
+    classList.toggle("narrow", isNarrow);
+    classList.toggle("compact-prompts", now.compact_prompt_box === true && !isNarrow);
     const height = String(now.gallery_height ?? "").trim();
     if (CSS.supports("height", height)) style.setProperty("--gallery-height", height);
     else style.removeProperty("--gallery-height");

@@ -230,6 +230,10 @@
       },
       { passive: false },
     );
+    const narrow = matchMedia("(max-width: 768px)");
+    const adapt = () => dialog.classList.toggle("narrow", narrow.matches);
+    narrow.addEventListener("change", adapt);
+    adapt();
     webui.keep.place().append(dialog);
   };
 
